@@ -22,7 +22,7 @@ setup(
     license='Apache-2.0',
     url=cfg['git_url'],
     packages=find_packages(include=[cfg['lib_path'], cfg['lib_path'] + '.*']),
-    include_package_data=True,
+    package_data={cfg['lib_name']: ['assets/*']},
     python_requires='>=' + cfg['min_python'],
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split()},

@@ -33,14 +33,13 @@ class LandmarkNet(nn.Module):
 
     def forward(self, x): return self.late(self.early(x)).unflatten(-1, (N_POINTS, 2))
 
-# %% ../nbs/01_models.ipynb #3427e305
+# %% ../nbs/01_models.ipynb #fda4b2a5
 MEAN_FACE = (REFERENCE[:, :2] - (REFERENCE[:, :2].max(0) + REFERENCE[:, :2].min(0))/2)*2/1.9 + [0, .16]
 
 def start_at_mean_face(
     linear:nn.Linear, # the last layer, 136 outputs
 ): # the same layer
     "Make the untrained network answer with the average face."
-    nn.init.normal_(linear.weight, std=.01)
     with torch.no_grad(): linear.bias.copy_(torch.as_tensor(MEAN_FACE.flatten()))
     return linear
 
@@ -77,7 +76,7 @@ def pfld(
     size = -(-img_size // 8)
     return LandmarkNet(nn.Sequential(*early), nn.Sequential(*late, MultiScaleHead(size, conv)))
 
-# %% ../nbs/01_models.ipynb #b2c2ccc3
+# %% ../nbs/01_models.ipynb #1249f984
 _small = '''16 3  16 16 SE RE 2,  16 3  72 24 - RE 2,  24 3  88 24 - RE 1,  24 5  96 40 SE HS 2,  40 5 240 40 SE HS 1,
             40 5 240 40 SE HS 1, 40 5 120 48 SE HS 1, 48 5 144 48 SE HS 1, 48 5 288 96 SE HS 2, 96 5 576 96 SE HS 1, 96 5 576 16 SE HS 1'''
 _large = '''16 3 16 16 - RE 1,   16 3 64 24 - RE 2,   24 3 72 24 - RE 1,   24 5 72 40 SE RE 2,  40 5 120 40 SE RE 1,
@@ -86,7 +85,7 @@ _large = '''16 3 16 16 - RE 1,   16 3 64 24 - RE 2,   24 3 72 24 - RE 1,   24 5 
 
 def _mobilenet_v3(table, reductions, img_size):
     "MobileNetV3 with the blocks of a table, cut after the third; the body halves the picture `reductions` times."
-    norm = partial(nn.BatchNorm2d, eps=.001, momentum=.01)
+    norm = partial(nn.BatchNorm2d, eps=.001)      # with torchvision's momentum of .01 a short training would end before the statistics fit
     conv = partial(_conv, norm, nn.Hardswish)
     rows = [row.split() for row in table.split(',')]
     cfgs = [mobilenetv3.InvertedResidualConfig(int(i), int(k), int(e), int(o), se == 'SE', act, int(s), 1, 1.)
@@ -165,7 +164,7 @@ class WithAuxiliary(nn.Module):
         early = self.model.early(x)
         return self.model.late(early).unflatten(-1, (N_POINTS, 2)), self.auxiliary(early)
 
-# %% ../nbs/01_models.ipynb #ec069a3e
+# %% ../nbs/01_models.ipynb #09ed18b2
 NORMALISATION = dict(mean=[.5, .5, .5], std=[.25, .25, .25])   # for images between 0 and 1
 MAX_BYTES = 15_000_000
 _format = 'flmk model 1'
@@ -176,7 +175,7 @@ def save_model(
     name:str,          # its name in MODELS
     img_size:int,      # its input size in pixels
     nme:float=None,    # measured, in percent
-    **settings,        # what it was trained with: numbers, strings, lists
+    settings:dict={},  # what it was trained with: numbers, strings, lists
 ): # the path
     "Write a model as one file of plain types, whole or not at all."
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}

@@ -1,0 +1,176 @@
+"The commands, as a user types them: black-box, on sketch faces."
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flmk.sketch import sketch_challenge
+
+TRAIN = ['--img_size', '64', '--epochs', '2', '--epoch', '64', '--bs', '16']
+
+
+def call(name, *args, cwd=None):
+    return subprocess.run([str(Path(sys.executable).with_name(name)), *map(str, args)], capture_output=True, text=True, cwd=cwd)
+
+
+def refused(done, *words):
+    "One line on standard error with these words, exit status 2, no traceback."
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    for word in words: assert word in lines[0], lines[0]
+
+
+@pytest.fixture(scope='session')
+def source(tmp_path_factory):
+    return sketch_challenge(tmp_path_factory.mktemp('challenge')/'AFLW/data', n_train=40, n_valid=12, n_test=6, size=96)
+
+
+@pytest.fixture(scope='session')
+def data(source, tmp_path_factory):
+    out = tmp_path_factory.mktemp('data')
+    done = call('flmk_prepare', '--source', source, '--data', out, '--size', 64)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope='session')
+def model(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp('checkpoint')
+    done = call('flmk_train', '--data', data, '--checkpoint', out, *TRAIN)
+    assert done.returncode == 0, done.stderr
+    return out/'best_model/best.pth.tar'
+
+
+def test_prepared(data):
+    for name, n in (('AFLW_train_data', 40), ('AFLW_validation_data', 12)):
+        lines = (data/name/'list.txt').read_text().splitlines()
+        assert len(lines) == n and {len(l.split(' ')) for l in lines} == {140}
+        assert all((data/name/l.split(' ')[0]).is_file() for l in lines)
+
+
+def test_prepare_again(source, data):
+    done = call('flmk_prepare', '--source', source, '--data', data, '--size', 64)
+    assert done.returncode == 0 and done.stdout.count('nothing to be done') == 2
+    refused(call('flmk_prepare', '--source', source, '--data', data, '--size', 32), 'AFLW_train_data', 'delete it')
+
+
+class Evil:
+    def __reduce__(self): return os.system, ('touch was-here',)
+
+
+def broken(names, landmarks):
+    nan = [list(map(tuple, p)) for p in landmarks]
+    nan = [[(float('nan'), 1.)] + p[1:] for p in nan]
+    return {'not a pickle': b'\x80\x04short', 'not a pair': pickle.dumps([names]), 'system': pickle.dumps((names, Evil())),
+            '(67, 2)': pickle.dumps((names, [p[:67] for p in landmarks])), 'NaN': pickle.dumps((names, nan)),
+            'no image': pickle.dumps(([], [])), '5 file names but 4': pickle.dumps((names, landmarks[:-1]))}
+
+
+@pytest.mark.parametrize('why', broken([], []))
+def test_bad_annotations(why, tmp_path):
+    source = sketch_challenge(tmp_path/'data', 5, 2, 0, size=64)
+    annot = source/'synthetics_train/annot.pkl'
+    annot.write_bytes(broken(*pickle.loads(annot.read_bytes()))[why])
+    refused(call('flmk_prepare', '--source', source, '--data', tmp_path/'out', cwd=tmp_path), 'annot.pkl', why)
+    assert not (tmp_path/'out').exists() or not list((tmp_path/'out').iterdir())
+    assert not (tmp_path/'was-here').exists()
+
+
+def test_bad_images_are_left_out(tmp_path):
+    source = sketch_challenge(tmp_path/'data', 5, 2, 0, size=64)
+    jpg = source/'synthetics_train/000001.jpg'
+    jpg.write_bytes(jpg.read_bytes()[:300])
+    (source/'synthetics_train/000002.jpg').write_bytes(b'')
+    (source/'synthetics_train/000003.jpg').write_text('text')
+    refused(call('flmk_prepare', '--source', source, '--data', tmp_path/'strict', '--strict'), '000001.jpg')
+    done = call('flmk_prepare', '--source', source, '--data', tmp_path/'out')
+    assert done.returncode == 0 and '3 left out' in done.stdout and '000003.jpg' in done.stdout
+    assert len((tmp_path/'out/AFLW_train_data/list.txt').read_text().splitlines()) == 2
+
+
+def test_prepare_killed(source, data, tmp_path):
+    "kill -9 in the middle, then the same command: the same folder."
+    args = [str(Path(sys.executable).with_name('flmk_prepare')), '--source', str(source), '--data', str(tmp_path), '--size', '64', '--workers', '1']
+    job = subprocess.Popen(args, stdout=subprocess.DEVNULL)
+    while job.poll() is None:
+        if list(tmp_path.glob('.AFLW_train_data.part/imgs/*.png')): job.send_signal(signal.SIGKILL)
+        time.sleep(.001)
+    assert subprocess.run(args, capture_output=True).returncode == 0
+    for name in 'AFLW_train_data/list.txt', 'AFLW_validation_data/list.txt': assert (tmp_path/name).read_text() == (data/name).read_text()
+    assert not list(tmp_path.glob('.*'))
+
+
+def test_missing_folders(tmp_path, model):
+    refused(call('flmk_prepare', '--source', tmp_path/'none', '--data', tmp_path/'out'), 'none', 'data/README.md')
+    refused(call('flmk_train', '--data', tmp_path/'none', '--checkpoint', tmp_path/'out'), 'flmk_prepare')
+    refused(call('flmk_eval', '--model_path', model, '--source', tmp_path/'none', '--out', tmp_path/'out'), 'aflw_val')
+    (tmp_path/'empty').mkdir()
+    refused(call('flmk_test', '--model_path', model, '--images', tmp_path/'empty', '--out', tmp_path/'out'), 'holds no image')
+    assert not (tmp_path/'out').exists()
+
+
+def test_bad_settings(data, tmp_path):
+    for args, word in ((['--model', 'resnet'], 'mobilenet_v3_small'), (['--loss', 'l3'], 'wing'), (['--epochs', '0'], 'epochs')):
+        refused(call('flmk_train', '--data', data, '--checkpoint', tmp_path/'c', *args), word)
+    assert not (tmp_path/'c').exists()
+
+
+def test_trained(model):
+    run = model.parent.parent
+    assert len((run/'train.logs').read_text().splitlines()) == 3
+    assert (run/'snapshot/checkpoint_epoch_1.pth.tar').is_file()
+    assert model.stat().st_size < 15e6
+
+
+def test_eval(model, source, tmp_path):
+    done = call('flmk_eval', '--model_path', model, model, '--source', source, '--out', tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path/'scores.csv').read_text().splitlines()) == 3
+    assert done.stdout.count('mobilenet_v3_small') == 2
+
+
+def test_submission(model, source, tmp_path):
+    done = call('flmk_test', '--model_path', model, '--images', source/'aflw_test', '--out', tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [l.split(' ') for l in (tmp_path/'solution.txt').read_text().splitlines()]
+    assert [r[0] for r in rows] == [f'image{k:05d}.jpg' for k in range(6)]
+    assert {len(r) for r in rows} == {137} and np.isfinite(np.array([r[1:] for r in rows], float)).all()
+    assert zipfile.ZipFile(tmp_path/'solution.zip').namelist() == ['solution.txt']
+    for name in 'solution.txt', 'solution.zip': assert call('flmk_test', '--check', tmp_path/name, '--images', source/'aflw_test').returncode == 0
+
+
+def test_spoilt_solutions(model, source, tmp_path):
+    call('flmk_test', '--model_path', model, '--images', source/'aflw_test', '--out', tmp_path)
+    lines = (tmp_path/'solution.txt').read_text().splitlines()
+    nan = lines[0].rsplit(' ', 1)[0] + ' nan'
+    for spoilt, why in ((lines[1:], 'is missing'), (lines + lines[:1], 'there twice'), ([nan] + lines[1:], 'not finite')):
+        (tmp_path/'spoilt.txt').write_text('\n'.join(spoilt) + '\n')
+        done = call('flmk_test', '--check', tmp_path/'spoilt.txt', '--images', source/'aflw_test')
+        refused(done, why)
+
+
+def test_bad_models(model, source, tmp_path):
+    import torch
+    good, bad = torch.load(model, weights_only=True), tmp_path/'bad.pth.tar'
+    for content, why in (({**good, 'model': 'pfld'}, 'of another model'), ({**good, 'format': 'flmk model 0'}, 'flmk model 0'),
+                         ({**good, 'settings': torch.zeros(4_000_000)}, 'allows 15'), ({**good, 'settings': Evil()}, 'code')):
+        torch.save(content, bad)
+        refused(call('flmk_test', '--model_path', bad, '--images', source/'aflw_test', '--out', tmp_path/'out', cwd=tmp_path), 'bad.pth.tar', why)
+    bad.write_bytes(model.read_bytes()[:1000])
+    refused(call('flmk_test', '--model_path', bad, '--images', source/'aflw_test', '--out', tmp_path/'out'), 'not a saved model')
+    assert not (tmp_path/'out').exists() and not (tmp_path/'was-here').exists()
+
+
+def test_unreadable_test_image(model, source, tmp_path):
+    folder = tmp_path/'images'; folder.mkdir()
+    (folder/'a.jpg').write_bytes((source/'aflw_test/image00000.jpg').read_bytes()[:500])
+    refused(call('flmk_test', '--model_path', model, '--images', folder, '--out', tmp_path/'out'), 'a.jpg')
+    assert not (tmp_path/'out').exists()
