@@ -91,7 +91,7 @@ def shift_at(
     "The smooth warp's shift at any place."
     return F.grid_sample(control, q, mode='bicubic', padding_mode='border', align_corners=True).permute(0, 2, 3, 1)
 
-# %% ../nbs/12_augment.ipynb #8c29c4f8
+# %% ../nbs/12_augment.ipynb #d97e890e
 def move_points(
     p,       # (n, 68, 2) points in unit coordinates
     H,       # (n, 3, 3) homographies
@@ -105,6 +105,7 @@ def move_points(
     for _ in range(6): q = target - shift_at(control, q[:, None])[:, 0]
     return q
 
+# %% ../nbs/12_augment.ipynb #ff14143f
 def sampling_grid(
     H,        # (n, 3, 3) homographies
     control,  # (n, 2, g, g) shifts of the warp
@@ -134,7 +135,7 @@ def change_geometry(
     grid = torch.where(mirror, _reflect(grid), grid)
     return F.grid_sample(x, grid, align_corners=False), move_points(p, H, control, flip)
 
-# %% ../nbs/12_augment.ipynb #7393a6e3
+# %% ../nbs/12_augment.ipynb #f43245f8
 def face_mask(
     p,        # (n, 68, 2) points in unit coordinates
     size:int, # side of the mask in pixels
@@ -149,6 +150,7 @@ def face_mask(
     mask = ((.19 - near)/.05 + .5).clamp(0, 1).view(-1, 1, 32, 32)
     return F.interpolate(mask, (size, size), mode='bilinear', align_corners=False)
 
+# %% ../nbs/12_augment.ipynb #efb73124
 def change_background(x, p, s:Strength):
     "Replace what is far from the face by the next image of the batch, in some images (n, 3, h, w)."
     swap = _chosen(len(x), s.p_background, x.device)
@@ -169,7 +171,7 @@ def _hue(a):
     a = a[:, None, None]
     return torch.eye(3, device=a.device) + a.sin()*K + (1 - a.cos())*(K @ K)
 
-# %% ../nbs/12_augment.ipynb #05a3d69e
+# %% ../nbs/12_augment.ipynb #70450b16
 def random_colour(
     n:int,       # how many
     s:Strength,  # how strong
@@ -186,6 +188,7 @@ def random_colour(
     b = (1 - c)/2 + _normal(n, s.brightness, device)
     return M*c[:, None, None], b[:, None].expand(-1, 3)
 
+# %% ../nbs/12_augment.ipynb #b33ea50d
 def change_colour(x, s:Strength):
     "Change the colours of images (n, 3, h, w) between 0 and 1, then their gamma."
     M, b = random_colour(len(x), s, x.device)
@@ -201,7 +204,7 @@ def change_light(x, s:Strength):
     plane = slope[:, 0]*c + slope[:, 1]*c[:, None]
     return x*plane[:, None].clamp(-1.5, 1.5).exp()
 
-# %% ../nbs/12_augment.ipynb #e3f9546e
+# %% ../nbs/12_augment.ipynb #b55be676
 def _blur(x, sigma):
     "Gaussian blur of images (n, c, h, w), sigma (n) in pixels, one for each."
     n, c, h, w = x.shape
@@ -211,6 +214,7 @@ def _blur(x, sigma):
     x = F.pad(x.reshape(1, n*c, h, w), (4, 4, 4, 4), mode='replicate')
     return F.conv2d(F.conv2d(x, k, groups=n*c), k.mT, groups=n*c).view(n, c, h, w)
 
+# %% ../nbs/12_augment.ipynb #7e5a2f98
 def change_sharpness(x, s:Strength):
     "Blur some images (n, 3, h, w), by up to 2 pixels, and sharpen some others."
     kind = torch.rand(len(x), device=x.device)

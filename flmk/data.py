@@ -63,9 +63,10 @@ def check_entry(
     if np.ptp(points, axis=0).max() < 1: raise InputError('all landmarks are in one place')
     return points
 
-# %% ../nbs/00_data.ipynb #9ae7a675
+# %% ../nbs/00_data.ipynb #8de7d758
 def _image_path(name): return f'imgs/{Path(name).stem}.png'.replace(' ', '_')
 
+# %% ../nbs/00_data.ipynb #bb1b3c85
 def _store(job, size, folder, out):
     "Write one image (name, points) at the new size; returns its name and its points there, or the `InputError`."
     name, points = job
@@ -75,6 +76,7 @@ def _store(job, size, folder, out):
         part.write_bytes(cv2.imencode('.png', small[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
     return name, into_square(points, fit)
 
+# %% ../nbs/00_data.ipynb #2d49413e
 def list_line(
     path:str, # of the image, relative to the folder, without spaces
     points,   # (68, 2) in pixels
@@ -119,7 +121,7 @@ def _store_all(jobs, source, part, size, workers, strict):
     next(step, None)                                                   # lets the bar end
     return bad
 
-# %% ../nbs/00_data.ipynb #b61821c4
+# %% ../nbs/00_data.ipynb #08900c22
 def _good_entries(names, landmarks):
     "The entries that pass `check_entry`, as (name, points), and the others as (name, reason)."
     good, bad, seen = [], [], set()
@@ -128,6 +130,7 @@ def _good_entries(names, landmarks):
         except InputError as e: bad.append((str(name), str(e)))
     return good, bad
 
+# %% ../nbs/00_data.ipynb #f7b0113b
 def prepare_folder(
     source,           # folder with annot.pkl and images
     out,              # folder to make
@@ -152,27 +155,29 @@ def prepare_folder(
     os.replace(part, out)
     return n, bad
 
-# %% ../nbs/00_data.ipynb #eb6c953d
+# %% ../nbs/00_data.ipynb #8e6ccd11
 SETS = dict(synthetics_train='AFLW_train_data', aflw_val='AFLW_validation_data')   # the challenge's folders, and ours
 
 @command
 def flmk_prepare(
     source:str='data/AFLW/data', # folder with synthetics_train and aflw_val
     data:str='data',             # folder that gets AFLW_train_data and AFLW_validation_data
+    extra:str=None,              # one more training folder with an annot.pkl, prepared as NAME_data
     size:int=128,                # side of the stored images in pixels
     workers:int=None,            # threads; as many as there are cores if not given
     strict:bool=False,           # stop at the first bad entry instead of leaving it out
 ):
     "Prepare the challenge's training and validation images: store them small, with landmarks and Euler angles in list.txt."
     if size < 16: raise InputError(f'--size {size} is too small to show a face: give at least 16')
-    for folder in SETS: read_annotations(Path(source)/folder)             # complain before anything is made
-    for folder, ours in SETS.items():
-        out = Path(data)/ours
-        n, bad = prepare_folder(Path(source)/folder, out, size, workers, strict)
+    jobs = {Path(source)/folder: Path(data)/ours for folder, ours in SETS.items()}
+    if extra: jobs[Path(extra)] = Path(data)/f'{Path(extra).name}_data'
+    for folder in jobs: read_annotations(folder)                          # complain before anything is made
+    for folder, out in jobs.items():
+        n, bad = prepare_folder(folder, out, size, workers, strict)
         print(f'{out}: {n} images at {size} px' + (', nothing to be done' if bad is None else ''))
         if bad: print(f'{len(bad)} left out:', *(f'  {name:24} {why}' for name, why in bad), sep='\n')
 
-# %% ../nbs/00_data.ipynb #da721d74
+# %% ../nbs/00_data.ipynb #f370dfe6
 def _decode_all(paths, out, size):
     "Decode the images into one uint8 array (n, size, size, 3) in a file."
     with write_whole(out) as part:
@@ -182,13 +187,15 @@ def _decode_all(paths, out, size):
             for _ in progress(pool.map(decode, range(len(paths))), len(paths), out.name): pass
         a.flush()
 
+# %% ../nbs/00_data.ipynb #9613af98
 class FaceFolder:
-    "A prepared folder: `paths`, `points` (n, 68, 2) in pixels, `angles` (n, 3) in degrees, `images` (n, size, size, 3) uint8."
-    def __init__(self, folder):
+    "A prepared folder, or its first `limit` faces: `paths`, `points` (n, 68, 2) in pixels, `angles` (n, 3) in degrees, `images` (n, size, size, 3) uint8."
+    def __init__(self, folder, limit:int=None):
         self.folder, listing = Path(folder), Path(folder)/'list.txt'
         if not listing.exists(): raise InputError(f'{listing} is missing: run flmk_prepare first')
         rows = [line.split() for line in listing.read_text().splitlines()]
         if not rows or {len(r) for r in rows} != {1 + 2*N_POINTS + 3}: raise InputError(f'{listing} has a line without 140 fields: delete {folder} and run flmk_prepare again')
+        self.n_stored, rows = len(rows), rows[:limit or len(rows)]
         self.paths = [self.folder/r[0] for r in rows]
         numbers = np.array([r[1:] for r in rows], np.float32)
         self.points, self.angles = numbers[:, :-3].reshape(-1, N_POINTS, 2), numbers[:, -3:]
@@ -198,12 +205,13 @@ class FaceFolder:
     @cached_property
     def images(self):
         size, cache = read_image(self.paths[0]).shape[0], self.folder/'imgs.npy'
-        if not cache.exists() or cache.stat().st_mtime < (self.folder/'list.txt').stat().st_mtime: _decode_all(self.paths, cache, size)
+        if not cache.exists() or cache.stat().st_mtime < (self.folder/'list.txt').stat().st_mtime:
+            _decode_all(FaceFolder(self.folder).paths, cache, size)
         images = np.load(cache, mmap_mode='r')
-        if images.shape != (len(self), size, size, 3): raise InputError(f'{cache} does not fit list.txt: delete it, it will be made again')
+        if images.shape != (self.n_stored, size, size, 3): raise InputError(f'{cache} does not fit list.txt: delete it, it will be made again')
         return images
 
-# %% ../nbs/00_data.ipynb #be3ba7cd
+# %% ../nbs/00_data.ipynb #8b90ac2c
 class Face:
     "One row of a `FaceFolder`."
     def __init__(self, folder:FaceFolder, row:int): self.folder, self.row = folder, row
@@ -217,17 +225,14 @@ class Face:
     @property
     def angles(self): return self.folder.angles[self.row]
 
+# %% ../nbs/00_data.ipynb #a098554a
 def face_items(
-    folders,        # (training FaceFolder, validation FaceFolder)
-    epoch:int=None, # faces in an epoch; training faces are listed again until there are so many
-    limit:int=None, # use only the first so many training faces
-): # list of Face, training faces first
-    "The items of the DataBlock."
-    train, valid = folders
-    n = min(len(train), limit or len(train))
-    return [Face(train, k % n) for k in range(epoch or n)] + [Face(valid, k) for k in range(len(valid))]
+    folders, # FaceFolders: the training folders first, the validation folder last
+): # list of Face
+    "The items of the DataBlock: every face of every folder."
+    return [Face(f, k) for f in folders for k in range(len(f))]
 
-# %% ../nbs/00_data.ipynb #9b003ae0
+# %% ../nbs/00_data.ipynb #07cf4f91
 class FaceLoader(TfmdDL):
     "A fastai DataLoader that slices batches of `Face` items out of their arrays; `faces` are those of the last batch."
     def create_batches(self, samples):
@@ -241,7 +246,23 @@ class FaceLoader(TfmdDL):
         p = torch.from_numpy(to_unit(np.stack([f.points for f in faces]), x.shape[-1]))
         return TensorImage(x), TensorPoint(p), torch.from_numpy(np.stack([f.angles for f in faces]))
 
-# %% ../nbs/00_data.ipynb #6ee71c5d
+    def draw(self, n:int, shares=None):
+        "From now on an epoch has n faces, drawn from the folders by their shares; each folder is gone through evenly."
+        rows = {}
+        for k, face in enumerate(self.dataset.items): rows.setdefault(id(face.folder), []).append(k)
+        self.groups, self.shares, self.n = list(rows.values()), shares or [1/len(rows)]*len(rows), n
+        return self
+
+    def get_idxs(self):
+        if not hasattr(self, 'groups'): return super().get_idxs()
+        ends = np.round(np.cumsum([0, *self.shares])/sum(self.shares)*self.n).astype(int)
+        idxs = []
+        for rows, count in zip(self.groups, np.diff(ends)):
+            whole, rest = divmod(int(count), len(rows))
+            idxs += rows*whole + self.rng.sample(rows, rest)
+        return self.shuffle_fn(idxs)
+
+# %% ../nbs/00_data.ipynb #d9ba86d9
 class ToSize(ItemTransform):
     "Resize the images of a batch to `size` pixels if they have another; unit coordinates stay as they are."
     order = 60
@@ -251,30 +272,35 @@ class ToSize(ItemTransform):
         if x.shape[-1] == self.size: return b
         return F.interpolate(x, (self.size, self.size), mode='bilinear', antialias=True), *rest
 
+# %% ../nbs/00_data.ipynb #916ae037
 def face_block(
     img_size:int,           # side of the images that the model gets
     strength:Strength=None, # of augmentation; the default strength if not given
-    epoch:int=None,         # faces in an epoch; all training faces once if not given
-    limit:int=None,         # use only the first so many training faces
-): # a DataBlock whose source is (training FaceFolder, validation FaceFolder)
+): # a DataBlock whose source is a list of FaceFolders, the last one for validation
     "The DataBlock of faces: image in, points and angles out."
     normalise = Normalize.from_stats(*NORMALISATION.values(), cuda=False)
     return DataBlock(
-        blocks=(ImageBlock, PointBlock, RegressionBlock(3)), n_inp=1, dl_type=FaceLoader,
-        get_items=partial(face_items, epoch=epoch, limit=limit),
-        splitter=lambda items: IndexSplitter([k for k, o in enumerate(items) if o.folder is items[-1].folder])(items),
+        blocks=(ImageBlock, PointBlock, RegressionBlock(3)), n_inp=1, dl_type=FaceLoader, get_items=face_items,
+        splitter=FuncSplitter(lambda o: o.folder.folder.name == SETS['aflw_val']),
         getters=[lambda o: o.pixels, lambda o: o.points + .5, lambda o: o.angles],
         batch_tfms=[Augment(strength, img_size), ToSize(img_size), normalise])
 
+# %% ../nbs/00_data.ipynb #2acf5f4e
 def face_dataloaders(
     data,                   # folder with AFLW_train_data and AFLW_validation_data
     img_size:int=112,       # side of the images that the model gets
     bs:int=64,              # faces in a batch
+    strength:Strength=None, # of augmentation; the default strength if not given
+    epoch:int=None,         # faces in an epoch; as many as there are if not given
+    limit:int=None,         # use only the first so many faces of each training folder
+    extra=(),               # more prepared training folders
+    shares=None,            # of each training folder in an epoch, AFLW_train_data first; all alike if not given
     device=None,            # where batches go; the GPU if there is one
-    **kwargs,               # strength, epoch and limit, as in `face_block`
 ): # fastai DataLoaders
     "DataLoaders of a prepared data folder."
-    folders = [FaceFolder(Path(data)/name) for name in SETS.values()]
-    n = kwargs.get('epoch') or len(folders[0])
-    return face_block(img_size, **kwargs).dataloaders(
-        folders, bs=min(bs, n), val_bs=2*bs, num_workers=0, device=device or default_device())
+    train, valid = (Path(data)/name for name in SETS.values())
+    folders = [FaceFolder(train, limit), *(FaceFolder(e, limit) for e in extra), FaceFolder(valid)]
+    n = epoch or sum(map(len, folders[:-1]))
+    dls = face_block(img_size, strength).dataloaders(folders, bs=min(bs, n), val_bs=2*bs, num_workers=0, device=device or default_device())
+    dls.train.draw(n, shares)
+    return dls

@@ -22,7 +22,7 @@ from .landmarks import REGIONS, nme, show_faces
 from .models import Predictor, count_parameters, multiply_adds
 from .pose import euler_angles
 
-# %% ../nbs/03_eval.ipynb #7c127e39
+# %% ../nbs/03_eval.ipynb #78929df0
 class Scores:
     "Predictions for labelled faces: `paths`, `pred` and `true` (n, 68, 2) in pixels, `sizes` (n) in pixels."
     def __init__(self, paths, pred, true, sizes):
@@ -33,6 +33,7 @@ class Scores:
 
     def __len__(self): return len(self.nme)
 
+# %% ../nbs/03_eval.ipynb #560d0775
 def evaluate(
     predictor:Predictor, # a loaded model
     folder,              # with annot.pkl and images, such as aflw_val
@@ -50,7 +51,7 @@ def evaluate(
         sizes += [np.sqrt(i.shape[0]*i.shape[1]) for i in images]
     return Scores([folder/n for n in names], np.concatenate(pred), true, sizes)
 
-# %% ../nbs/03_eval.ipynb #094b2a3b
+# %% ../nbs/03_eval.ipynb #2139bd0e
 def ced(
     errors, # (n) NME in percent
 ): # sorted errors (n), and the share of faces (n) that are at most so bad
@@ -58,6 +59,7 @@ def ced(
     errors = np.sort(np.asarray(errors))
     return errors, np.arange(1, len(errors) + 1)/len(errors)
 
+# %% ../nbs/03_eval.ipynb #0ef14fcb
 def failure_rate(
     errors,    # (n) NME in percent
     threshold, # in percent
@@ -65,6 +67,7 @@ def failure_rate(
     "Share of faces whose error is above the threshold."
     return float((np.asarray(errors) > threshold).mean())
 
+# %% ../nbs/03_eval.ipynb #9531fb92
 def auc(
     errors,    # (n) NME in percent
     threshold, # in percent
@@ -164,12 +167,13 @@ def to_csv(
     w = csv.DictWriter(out, list(rows[0])); w.writeheader(); w.writerows(rows)
     return out.getvalue()
 
-# %% ../nbs/03_eval.ipynb #b3ed6f31
+# %% ../nbs/03_eval.ipynb #699ee149
 def _names(paths):
     "A short name for each file, such that no two are alike."
     short = [Path(p).name.removesuffix('.tar').removesuffix('.pth') for p in paths]
     return [str(p) if short.count(s) > 1 else s for p, s in zip(paths, short)]
 
+# %% ../nbs/03_eval.ipynb #da28dbfa
 @command
 def flmk_eval(
     model_path:Param('one or several saved models', str, nargs='+')=['best.pth.tar'],

@@ -196,7 +196,7 @@ def check_size(
     if wrong: raise InputError(f'{path} holds {", ".join(sorted(wrong))} weights, the challenge asks for float32: save it anew')
     return size/1e6
 
-# %% ../nbs/01_models.ipynb #449c5532
+# %% ../nbs/01_models.ipynb #1404a8fc
 def read_checkpoint(
     path, # a file written by `torch.save`
 ): # what is in it
@@ -207,6 +207,7 @@ def read_checkpoint(
         if 'weights_only' in str(e): raise InputError(f'{path} holds code beside its weights and is not loaded: get it from its author anew, or train your own') from e
         raise InputError(f'{path} is not a saved model, or only a part of one: copy or train it again') from e
 
+# %% ../nbs/01_models.ipynb #3aa14b90
 def load_model(
     path, # file written by `save_model`
 ): # the model in evaluation mode, and a dict with all else that the file says

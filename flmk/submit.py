@@ -43,7 +43,7 @@ def predict_folder(
         points.append(predictor([read_image(p) for p in paths[k:k + bs]]))
     return [p.name for p in paths], np.concatenate(points)
 
-# %% ../nbs/04_submit.ipynb #39259f07
+# %% ../nbs/04_submit.ipynb #49d50794
 def solution_text(
     names,  # file names
     points, # (n, 68, 2) in pixels
@@ -54,6 +54,7 @@ def solution_text(
     lines = (' '.join([n, *(f'{v:.3f}' for v in np.ravel(p))]) for n, p in zip(names, points))
     return '\n'.join(lines) + '\n'
 
+# %% ../nbs/04_submit.ipynb #96aea5ff
 def write_solution(
     out,    # folder to write to
     names,  # file names
@@ -65,7 +66,7 @@ def write_solution(
     with write_whole(zipped) as p, zipfile.ZipFile(p, 'w', zipfile.ZIP_DEFLATED) as z: z.write(txt, 'solution.txt')
     return txt, zipped
 
-# %% ../nbs/04_submit.ipynb #b0a8b135
+# %% ../nbs/04_submit.ipynb #758ba0c2
 def _read_solution(path):
     "Text of a solution file, or of the one in a zip, and the complaints about the file as such."
     path = Path(path)
@@ -78,6 +79,7 @@ def _read_solution(path):
         inside = [i for i in z.infolist() if Path(i.filename).name == 'solution.txt' and i.file_size < 200e6]
         return (z.read(inside[0]).decode('utf-8', 'replace') if inside else ''), complaints
 
+# %% ../nbs/04_submit.ipynb #1b936216
 def _check_line(n, line):
     "Complaints about one line."
     fields = line.split(' ')
@@ -105,13 +107,14 @@ def check_solution(
         complaints += [f'{n} is missing' for n in sorted(wanted - seen)] + [f'{n} is not one of the images' for n in sorted(seen - wanted)]
     return complaints
 
-# %% ../nbs/04_submit.ipynb #7b694f87
+# %% ../nbs/04_submit.ipynb #003a9125
 def _report(path, complaints):
     "Say that a solution is good, or what is wrong with it."
     if not complaints: return print(f'{path} is a good solution')
     print(*complaints[:20], *([f'... and {len(complaints) - 20} more'] if len(complaints) > 20 else []), sep='\n')
     raise InputError(f'{path} is no good solution: {len(complaints)} complaint(s), the first: {complaints[0]}')
 
+# %% ../nbs/04_submit.ipynb #55941e37
 @command
 def flmk_test(
     model_path:str='best.pth.tar',        # a saved model

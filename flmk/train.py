@@ -63,7 +63,7 @@ class LandmarkLoss:
         if predicted_angles is None: return per_face.mean()
         return ((1 - torch.deg2rad(predicted_angles - angles).cos()).sum(-1)*per_face).mean()
 
-# %% ../nbs/02_train.ipynb #39992341
+# %% ../nbs/02_train.ipynb #e3b93f61
 @dataclass
 class Recipe:
     "Settings of a training; the same recipe on the same data gives the same model."
@@ -74,6 +74,8 @@ class Recipe:
     epochs:int=40                  # epochs of the one-cycle schedule
     epoch:int=6400                 # faces in an epoch, however many there are in the folder
     limit:int=0                    # use only the first so many training faces; 0: all
+    extra:str=''                   # one more prepared training folder
+    share:float=.5                 # of the extra folder in an epoch
     bs:int=64                      # faces in a batch
     lr:float=2e-3                  # highest learning rate, see lr_find
     wd:float=.02                   # weight decay
@@ -88,19 +90,22 @@ class Recipe:
             if not getattr(self, k) > 0: raise InputError(f'{k} {getattr(self, k)} makes no sense: give a number above 0')
         self.auxiliary = self.auxiliary or self.loss == 'pfld'
 
-# %% ../nbs/02_train.ipynb #0a233434
+# %% ../nbs/02_train.ipynb #b658de42
 def NME(pred, points, angles):
     "The metric of the challenge on a batch in unit coordinates, in percent."
     return nme(pred, points, 2).mean()
 
+# %% ../nbs/02_train.ipynb #62f1a330
 def recipe_dataloaders(
     data,          # folder with the prepared folders
     recipe:Recipe, # settings
 ): # fastai DataLoaders
     "DataLoaders as a recipe wants them."
-    return face_dataloaders(data, recipe.img_size, recipe.bs, strength=Strength().scaled(recipe.strength),
-                            epoch=recipe.epoch, limit=recipe.limit)
+    extra = [recipe.extra] if recipe.extra else []
+    return face_dataloaders(data, recipe.img_size, recipe.bs, Strength().scaled(recipe.strength), recipe.epoch, recipe.limit,
+                            extra, [1 - recipe.share, recipe.share] if extra else None)
 
+# %% ../nbs/02_train.ipynb #d4b86c18
 def face_learner(
     dls,           # from `recipe_dataloaders`
     recipe:Recipe, # settings
@@ -147,7 +152,7 @@ class StopOnNaN(Callback):
         names = ', '.join(dict.fromkeys(f.path.name for f in self.dl.faces))
         raise InputError(f'the loss became {self.loss.item()} in epoch {self.epoch}, batch {self.iter}: try a lower --lr, or look at these faces: {names}')
 
-# %% ../nbs/02_train.ipynb #71e08eb9
+# %% ../nbs/02_train.ipynb #bae32bb2
 _format = 'flmk snapshot 1'
 
 class Checkpoints(Callback):
@@ -155,7 +160,7 @@ class Checkpoints(Callback):
     order = 80
     def __init__(self, folder, recipe:Recipe, average:AverageWeights, keep:int=2):
         self.folder, self.recipe, self.average_cb, self.keep = Path(folder), recipe, average, keep
-        self.best, self.log = math.inf, ['epoch,train_loss,valid_loss,nme,lr,seconds']
+        self.losses, self.best, self.log = [], math.inf, ['epoch,train_loss,valid_loss,nme,lr,seconds']
 
     def before_train(self): self.losses, self.started = [], time.time()
     def after_batch(self):
@@ -201,7 +206,7 @@ def last_snapshot(
     if changed: raise InputError(f'{checkpoint} was begun with other settings ({"; ".join(changed)}): give the same, or choose another --checkpoint')
     return saved
 
-# %% ../nbs/02_train.ipynb #d03d9525
+# %% ../nbs/02_train.ipynb #bedd08ac
 def train(
     recipe:Recipe, # settings
     data,          # folder with the prepared folders
@@ -222,6 +227,7 @@ def train(
                             cbs=[SeedEpochs(recipe.seed), average, StopOnNaN(), saver, *cbs])
     return learn
 
+# %% ../nbs/02_train.ipynb #1c039965
 def _go_on(learn, average, saver, saved):
     "Put a snapshot into a new Learner and its callbacks."
     learn.model.load_state_dict(saved['model'])
@@ -232,7 +238,7 @@ def _go_on(learn, average, saver, saved):
     average.average.load_state_dict(saved['average'])
     saver.best, saver.log = saved['best'], saved['log']
 
-# %% ../nbs/02_train.ipynb #16dbf9a6
+# %% ../nbs/02_train.ipynb #c3252508
 @command
 def flmk_train(
     data:str='data',               # folder made by flmk_prepare
@@ -245,6 +251,8 @@ def flmk_train(
     epochs:int=40,                 # epochs of the one-cycle schedule
     epoch:int=6400,                # faces in an epoch, however many there are
     limit:int=0,                   # use only the first so many training faces; 0 is all
+    extra:str='',                  # one more prepared training folder, such as rendered faces
+    share:float=.5,                # of the extra folder in an epoch
     bs:int=64,                     # faces in a batch
     lr:float=2e-3,                 # highest learning rate
     wd:float=.02,                  # weight decay
@@ -253,7 +261,7 @@ def flmk_train(
     seed:int=0,                    # of everything that is random
 ):
     "Train a model on the prepared folders, validate after each epoch, keep the best."
-    recipe = Recipe(model, img_size, loss, auxiliary, epochs, epoch, limit, bs, lr, wd, average, strength, seed)
+    recipe = Recipe(model, img_size, loss, auxiliary, epochs, epoch, limit, extra, share, bs, lr, wd, average, strength, seed)
     train(recipe, data, checkpoint, resume)
     best = Path(checkpoint)/'best_model/best.pth.tar'
     print(f"{best}: NME {read_checkpoint(best)['nme']:.3f} % on the validation faces")
