@@ -167,13 +167,13 @@ def to_csv(
     w = csv.DictWriter(out, list(rows[0])); w.writeheader(); w.writerows(rows)
     return out.getvalue()
 
-# %% ../nbs/03_eval.ipynb #699ee149
+# %% ../nbs/03_eval.ipynb #b080644f
 def _names(paths):
-    "A short name for each file, such that no two are alike."
-    short = [Path(p).name.removesuffix('.tar').removesuffix('.pth') for p in paths]
-    return [str(p) if short.count(s) > 1 else s for p, s in zip(paths, short)]
+    "A short name for each model: its file's, or the folder's of the training that it is the best of; no two alike."
+    short = [p.parent.parent.name if p.parent.name == 'best_model' else p.name.split('.')[0] for p in map(Path, paths)]
+    return [f'{s}-{k + 1}' if short.count(s) > 1 else s for k, s in enumerate(short)]
 
-# %% ../nbs/03_eval.ipynb #da28dbfa
+# %% ../nbs/03_eval.ipynb #9dec4ed7
 @command
 def flmk_eval(
     model_path:Param('one or several saved models', str, nargs='+')=['best.pth.tar'],
@@ -188,7 +188,7 @@ def flmk_eval(
     rows = [score_row(n, *o) for n, *o in zip(scores, paths, predictors, scores.values())]
     for name, text in (('scores.md', to_markdown(rows)), ('scores.csv', to_csv(rows))):
         with write_whole(Path(out)/name) as p: p.write_text(text)
-    figures = dict(ced=plot_ced(scores)) | {f'worst_{Path(n).name}': worst_faces(s) for n, s in scores.items()}
+    figures = dict(ced=plot_ced(scores)) | {f'worst_{n}': worst_faces(s) for n, s in scores.items()}
     for name, fig in figures.items():
         with write_whole(Path(out)/f'{name}.png') as p: fig.savefig(p, dpi=120, format='png')
         plt.close(fig)

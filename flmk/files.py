@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 class InputError(Exception):
     "Something that the user can mend; the message says what, where and what to do, in one line."
 
-# %% ../nbs/15_files.ipynb #1c06c9ff
+# %% ../nbs/15_files.ipynb #04768496
 def command(
     func, # function with docments; each argument becomes an option
 ):
@@ -29,10 +29,11 @@ def command(
     def _f(*args, **kwargs):
         try: return func(*args, **kwargs)
         except (InputError, KeyboardInterrupt) as e:
-            if not is_cli(): raise
+            if not is_cli(cli): raise                    # called from Python
             print(f'{func.__name__}: {e or "interrupted"}', file=sys.stderr)
             sys.exit(2 if isinstance(e, InputError) else 130)
-    return call_parse(_f)
+    cli = call_parse(_f)
+    return cli
 
 # %% ../nbs/15_files.ipynb #acbf43b7
 @contextlib.contextmanager
