@@ -116,13 +116,13 @@ def smear(rng, image):
     cv2.line(kernel, *ends, 1)
     return cv2.filter2D(image, -1, kernel/kernel.sum())
 
-# %% ../nbs/13_faces.ipynb #ffd4c004
+# %% ../nbs/13_faces.ipynb #4e98bc10
 def lens(rng, image):
     "Blur or sharpen, shrink and enlarge, add grain; (H, W, 3), 0..1 in and out."
-    size = len(image)
+    size, blur = len(image), lambda image, sigma: cv2.GaussianBlur(image, (0, 0), sigma*len(image)/192)
     kind = rng.choice(['none', 'blur', 'sharp', 'small', 'motion'], p=[.25, .2, .3, .2, .05])
-    if kind == 'blur': image = cv2.GaussianBlur(image, (0, 0), rng.uniform(.4, 1.8)*size/192)
-    if kind == 'sharp': image = image + rng.uniform(.3, 2)*(image - cv2.GaussianBlur(image, (0, 0), rng.uniform(.7, 1.5)*size/192))
+    if kind == 'blur': image = blur(image, rng.uniform(.4, 1.8))
+    if kind == 'sharp': image = image + rng.uniform(.3, 2)*(image - blur(image, rng.uniform(.7, 1.5)))
     if kind == 'motion': image = smear(rng, image)
     if kind == 'small':
         less, way = int(size*rng.uniform(.25, .8)), int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))

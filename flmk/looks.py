@@ -315,7 +315,7 @@ def paint(
     shine = {SKIN: rng.uniform(.01, .18), EYE: .25, TEETH: .2, TONGUE: .2, HAIR: rng.uniform(.02, .2), THING: rng.uniform(0, .4)}
     return np.array([shine.get(k, 0) for k in range(8)], np.float32)[m]
 
-# %% ../nbs/19_looks.ipynb #8922fbdf
+# %% ../nbs/19_looks.ipynb #9206f35c
 def bust(
     k,                     # number of the person
     wear=lambda rng, who: [], # gives more Parts
@@ -333,10 +333,11 @@ def bust(
     parts = [who.head] + teeth_parts(who) + wear(rng, who)
     for p in parts: place(p, rotation(0, yaw, 0), 0, [0, 0, 120])
     scene = Scene(parts)
-    buf = look(scene, Camera(landmarks_of(who.head.verts), size, 1.9))
+    buf = look(scene, Camera(landmarks_of(who.head.verts), size, 2.2, (0, -.13)))
     shine = (colour or paint)(rng, buf, who)
-    light = lit(np.random.default_rng(5), scene, buf, .05 if shine is None else shine)
-    return np.uint8(255*np.where(buf.hit[..., None], shown(as_image(buf, light)*.9), .92))
+    light = lit(np.random.default_rng(k), scene, buf, .05 if shine is None else shine)
+    light = as_image(buf, light*.5/np.quantile(light, .9))
+    return np.uint8(255*np.where(buf.hit[..., None], shown(light), .92))
 
 # %% ../nbs/19_looks.ipynb #227de34a
 def roots(
@@ -421,7 +422,7 @@ def combed(rng, style, at):
     behind = step(at[:, 2], 1, 6)[:, None]
     return unit(comb)*(1-behind) + np.array([0, 1, .1])*behind
 
-# %% ../nbs/19_looks.ipynb #cc320312
+# %% ../nbs/19_looks.ipynb #5d498bdd
 def hair_parts(rng, who):
     "A head of hair: a list with one Part, or an empty one for the bald."
     head, style = load_head(), who.style
@@ -433,7 +434,8 @@ def hair_parts(rng, who):
     length = style.length*rng.uniform(.75, 1.1, count)
     front = at[:, 2] < -1.5
     if style.kind == 'fringe': length[front] = np.minimum(length[front], style.fringe*rng.uniform(.8, 1.1, front.sum()))
-    paths = grow(rng, place, normal, combed(rng, style, at), length, who.skull, style, who.down)
+    steps = 5 if style.length < 6 else 8                                     # a short strand needs few
+    paths = grow(rng, place, normal, combed(rng, style, at), length, who.skull, style, who.down, steps)
     colour = who.person.hair*np.exp(rng.normal(0, rng.uniform(.05, .25), (count, 1)))
     return [ribbons(paths, style.width*rng.uniform(.8, 1.2), who.skull[0], colour, rng.uniform(.9, 1.4))]
 

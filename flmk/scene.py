@@ -7,15 +7,18 @@ __all__ = ['unit', 'vertex_normals', 'Part', 'grid_tris', 'lathe', 'tube', 'disc
            'as_image', 'noise_tiles', 'noise_at', 'direction', 'tint', 'soften', 'openness', 'lamp_light', 'lit',
            'portrait']
 
-# %% ../nbs/18_scene.ipynb #1257667d
+# %% ../nbs/18_scene.ipynb #4a9eeda3
 from functools import lru_cache
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
+try:
+    from embreex.mesh_construction import TriangleMesh
+    from embreex.rtcore_scene import EmbreeScene
+except ImportError: EmbreeScene = None                   # there is no wheel for every machine; all but rendering works
 
+from .files import InputError
 from .head import landmarks_of, load_head
 
 # %% ../nbs/18_scene.ipynb #3a6ea50f
@@ -127,10 +130,11 @@ class Camera:
         d[..., 0], d[..., 1] = steps + self.corner[0], steps[:, None] + self.corner[1]
         return unit(d)
 
-# %% ../nbs/18_scene.ipynb #bc1d667e
+# %% ../nbs/18_scene.ipynb #0c8bf16f
 class Scene:
     "Parts put together in camera coordinates, ready to be hit by rays."
     def __init__(self, parts):
+        if EmbreeScene is None: raise InputError('embreex is missing, which draws the faces: pip install embreex')
         starts = np.cumsum([0] + [len(p.verts) for p in parts])
         join = lambda name: np.concatenate([getattr(p, name) for p in parts])
         self.tris = np.concatenate([p.tris + s for p, s in zip(parts, starts)]).astype(np.int32)
@@ -253,7 +257,7 @@ def lit(
         light += diffuse; shine += spark
     return buf.colour*light + (gloss*shine*free)[:, None]
 
-# %% ../nbs/18_scene.ipynb #2cb57567
+# %% ../nbs/18_scene.ipynb #f0f21a92
 def portrait(
     verts,              # (V, 3) of `deform`
     yaw=0., pitch=0., roll=0., # degrees
@@ -268,6 +272,7 @@ def portrait(
     points, scene = landmarks_of(turned), Scene([Part(turned, head.tris, head.part, [.55, .42, .34])])
     camera = Camera(points, size, 1.8)
     buf = look(scene, camera)
-    image = np.where(buf.hit[..., None], as_image(buf, lit(rng, scene, buf, .03)), .9)
+    bright = lit(rng, scene, buf, .03)
+    image = np.where(buf.hit[..., None], as_image(buf, .6*bright/np.quantile(bright, .9)), .9)
     image = np.uint8(255*np.clip(image, 0, 1)**(1/2.2))
     return draw_points(image, camera.pixels(points), lines=False) if marks else image
