@@ -285,13 +285,13 @@ def face_block(
         getters=[lambda o: o.pixels, lambda o: o.points + .5, lambda o: o.angles],
         batch_tfms=[Augment(strength, img_size), ToSize(img_size), normalise])
 
-# %% ../nbs/00_data.ipynb #2acf5f4e
+# %% ../nbs/00_data.ipynb #415da10e
 def face_dataloaders(
     data,                   # folder with AFLW_train_data and AFLW_validation_data
     img_size:int=112,       # side of the images that the model gets
     bs:int=64,              # faces in a batch
     strength:Strength=None, # of augmentation; the default strength if not given
-    epoch:int=None,         # faces in an epoch; as many as there are if not given
+    per_epoch:int=None,     # faces in an epoch; as many as there are if not given
     limit:int=None,         # use only the first so many faces of each training folder
     extra=(),               # more prepared training folders
     shares=None,            # of each training folder in an epoch, AFLW_train_data first; all alike if not given
@@ -300,7 +300,7 @@ def face_dataloaders(
     "DataLoaders of a prepared data folder."
     train, valid = (Path(data)/name for name in SETS.values())
     folders = [FaceFolder(train, limit), *(FaceFolder(e, limit) for e in extra), FaceFolder(valid)]
-    n = epoch or sum(map(len, folders[:-1]))
+    n = per_epoch or sum(map(len, folders[:-1]))
     dls = face_block(img_size, strength).dataloaders(folders, bs=min(bs, n), val_bs=2*bs, num_workers=0, device=device or default_device())
     dls.train.draw(n, shares)
     return dls

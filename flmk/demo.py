@@ -51,7 +51,7 @@ def save_pictures(
         plt.close(fig)
     return [Path(out)/f'{name}.png' for name in figures]
 
-# %% ../nbs/21_demo.ipynb #804d1a76
+# %% ../nbs/21_demo.ipynb #b3a8901f
 @command
 def flmk_demo(
     out:str='output',  # folder for everything that is made
@@ -65,10 +65,10 @@ def flmk_demo(
     work = out/'demo'
     print('1/5 practice set');  source = practice_set(work, n, 192)
     print('2/5 prepare');       flmk_prepare(source, work, size=128)
-    print('3/5 train');         train(Recipe(img_size=img_size, epochs=epochs, epoch=3200, bs=32, lr=4e-3, seed=seed), work, work/'checkpoint')
+    print('3/5 train');         train(Recipe(img_size=img_size, epochs=epochs, per_epoch=3200, bs=32, lr=4e-3, seed=seed), work, work/'checkpoint')
     best = work/'checkpoint/best_model/best.pth.tar'
     print('4/5 evaluate');      flmk_eval(best, source, out)
     print('5/5 submission');    flmk_test(best, source/'aflw_test', out)
-    pictures = [*save_pictures(out, Predictor(best), source), out/'ced.png', out/'worst_best.png']
+    pictures = [*save_pictures(out, Predictor(best), source), out/'ced.png', out/'worst_checkpoint.png']
     print(f"\nNME {load_model(best)[1]['nme']:.2f} % on {len(FaceFolder(work/'AFLW_validation_data'))} rendered faces, trained on {n} rendered faces,",
           f'in {(time.time() - started)/60:.1f} minutes', *[best, out/'solution.txt', out/'solution.zip', out/'scores.md', *pictures], sep='\n  ')

@@ -63,7 +63,7 @@ class LandmarkLoss:
         if predicted_angles is None: return per_face.mean()
         return ((1 - torch.deg2rad(predicted_angles - angles).cos()).sum(-1)*per_face).mean()
 
-# %% ../nbs/02_train.ipynb #e3b93f61
+# %% ../nbs/02_train.ipynb #e1c10ebc
 @dataclass
 class Recipe:
     "Settings of a training; the same recipe on the same data gives the same model."
@@ -72,7 +72,7 @@ class Recipe:
     loss:str='log_l1'              # one of LOSSES
     auxiliary:bool=False           # train with the auxiliary net, weigh faces by its angles; always on for the loss pfld
     epochs:int=40                  # epochs of the one-cycle schedule
-    epoch:int=6400                 # faces in an epoch, however many there are in the folder
+    per_epoch:int=6400             # faces in an epoch, however many there are in the folder
     limit:int=0                    # use only the first so many training faces; 0: all
     extra:str=''                   # one more prepared training folder
     share:float=.5                 # of the extra folder in an epoch
@@ -86,7 +86,7 @@ class Recipe:
     def __post_init__(self):
         LandmarkLoss(self.loss)
         if self.model not in MODELS: raise InputError(f'there is no model {self.model!r}: choose one of {", ".join(MODELS)}')
-        for k in ('epochs', 'epoch', 'bs', 'img_size', 'lr'):
+        for k in ('epochs', 'per_epoch', 'bs', 'img_size', 'lr'):
             if not getattr(self, k) > 0: raise InputError(f'{k} {getattr(self, k)} makes no sense: give a number above 0')
         self.auxiliary = self.auxiliary or self.loss == 'pfld'
 
@@ -95,14 +95,14 @@ def NME(pred, points, angles):
     "The metric of the challenge on a batch in unit coordinates, in percent."
     return nme(pred, points, 2).mean()
 
-# %% ../nbs/02_train.ipynb #62f1a330
+# %% ../nbs/02_train.ipynb #5383e3a4
 def recipe_dataloaders(
     data,          # folder with the prepared folders
     recipe:Recipe, # settings
 ): # fastai DataLoaders
     "DataLoaders as a recipe wants them."
     extra = [recipe.extra] if recipe.extra else []
-    return face_dataloaders(data, recipe.img_size, recipe.bs, Strength().scaled(recipe.strength), recipe.epoch, recipe.limit,
+    return face_dataloaders(data, recipe.img_size, recipe.bs, Strength().scaled(recipe.strength), recipe.per_epoch, recipe.limit,
                             extra, [1 - recipe.share, recipe.share] if extra else None)
 
 # %% ../nbs/02_train.ipynb #d4b86c18
@@ -238,7 +238,7 @@ def _go_on(learn, average, saver, saved):
     average.average.load_state_dict(saved['average'])
     saver.best, saver.log = saved['best'], saved['log']
 
-# %% ../nbs/02_train.ipynb #c3252508
+# %% ../nbs/02_train.ipynb #6dbe40dc
 @command
 def flmk_train(
     data:str='data',               # folder made by flmk_prepare
@@ -249,7 +249,7 @@ def flmk_train(
     loss:str='log_l1',             # one of pfld, l2, smooth_l1, wing, log_l1
     auxiliary:bool=False,          # train with the auxiliary net and its angle weights; always on for the loss pfld
     epochs:int=40,                 # epochs of the one-cycle schedule
-    epoch:int=6400,                # faces in an epoch, however many there are
+    per_epoch:int=6400,            # faces in an epoch, however many there are
     limit:int=0,                   # use only the first so many training faces; 0 is all
     extra:str='',                  # one more prepared training folder, such as rendered faces
     share:float=.5,                # of the extra folder in an epoch
@@ -261,7 +261,7 @@ def flmk_train(
     seed:int=0,                    # of everything that is random
 ):
     "Train a model on the prepared folders, validate after each epoch, keep the best."
-    recipe = Recipe(model, img_size, loss, auxiliary, epochs, epoch, limit, extra, share, bs, lr, wd, average, strength, seed)
+    recipe = Recipe(model, img_size, loss, auxiliary, epochs, per_epoch, limit, extra, share, bs, lr, wd, average, strength, seed)
     train(recipe, data, checkpoint, resume)
     best = Path(checkpoint)/'best_model/best.pth.tar'
     print(f"{best}: NME {read_checkpoint(best)['nme']:.3f} % on the validation faces")

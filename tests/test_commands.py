@@ -13,7 +13,7 @@ import pytest
 
 from flmk.sketch import sketch_challenge
 
-TRAIN = ['--img_size', '64', '--epochs', '2', '--epoch', '64', '--bs', '16']
+TRAIN = ['--img_size', '64', '--epochs', '2', '--per_epoch', '64', '--bs', '16']
 
 
 def call(name, *args, cwd=None):
