@@ -7,8 +7,8 @@ __all__ = ['Strength', 'random_homography', 'apply_homography', 'shift_at', 'mov
            'face_mask', 'change_background', 'random_colour', 'change_colour', 'change_light', 'change_sharpness',
            'change_resolution', 'add_noise', 'erase', 'augment', 'Augment']
 
-# %% ../nbs/12_augment.ipynb #d838e82a
-from dataclasses import asdict, dataclass, fields, replace
+# %% ../nbs/12_augment.ipynb #ed69fe21
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F

@@ -6,7 +6,7 @@
 __all__ = ['SETS', 'read_annotations', 'check_entry', 'list_line', 'prepare_folder', 'flmk_prepare', 'FaceFolder', 'Face',
            'face_items', 'FaceLoader', 'ToSize', 'face_block', 'face_dataloaders']
 
-# %% ../nbs/00_data.ipynb #1fec4d32
+# %% ../nbs/00_data.ipynb #42225301
 import json, os, shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 import flmk
 from fastai.data.all import *
-from fastai.vision.core import PILImage, TensorImage, TensorPoint
+from fastai.vision.core import TensorImage, TensorPoint
 from fastai.vision.data import ImageBlock, PointBlock
 from fastcore.basics import chunked
 from .augment import Augment, Strength

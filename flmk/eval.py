@@ -6,7 +6,7 @@
 __all__ = ['YAWS', 'FAILURE', 'AREA', 'Scores', 'evaluate', 'ced', 'failure_rate', 'auc', 'plot_ced', 'by_region', 'by_yaw',
            'worst_faces', 'milliseconds', 'score_row', 'to_markdown', 'to_csv', 'flmk_eval']
 
-# %% ../nbs/03_eval.ipynb #26f7b934
+# %% ../nbs/03_eval.ipynb #a87d7d0b
 import csv, io, time
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import flmk
 from fastcore.script import Param
 from .data import check_entry, read_annotations
 from .files import InputError, command, progress, read_image, write_whole
-from .landmarks import REGIONS, nme, show_faces
+from .landmarks import REGIONS, show_faces
 from .models import Predictor, count_parameters, multiply_adds
 from .pose import euler_angles
 
@@ -173,7 +173,7 @@ def _names(paths):
     short = [p.parent.parent.name if p.parent.name == 'best_model' else p.name.split('.')[0] for p in map(Path, paths)]
     return [f'{s}-{k + 1}' if short.count(s) > 1 else s for k, s in enumerate(short)]
 
-# %% ../nbs/03_eval.ipynb #9dec4ed7
+# %% ../nbs/03_eval.ipynb #43723cb9
 @command
 def flmk_eval(
     model_path:Param('one or several saved models', str, nargs='+')=['best.pth.tar'],
@@ -192,5 +192,5 @@ def flmk_eval(
     for name, fig in figures.items():
         with write_whole(Path(out)/f'{name}.png') as p: fig.savefig(p, dpi=120, format='png')
         plt.close(fig)
-    print(to_markdown(rows) + f"by region, NME in %: " + '; '.join(f"{n}: " + ', '.join(f"{k} {v:.2f}" for k, v in by_region(s).items()) for n, s in scores.items()))
+    print(to_markdown(rows) + "by region, NME in %: " + '; '.join(f"{n}: " + ', '.join(f"{k} {v:.2f}" for k, v in by_region(s).items()) for n, s in scores.items()))
     print(f'written to {out}: scores.md, scores.csv,', *(f'{n}.png' for n in figures))

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['InputError', 'command', 'write_whole', 'load_pickle', 'read_image', 'progress']
 
-# %% ../nbs/15_files.ipynb #ab254669
-import contextlib, io, os, pickle, shutil, sys, warnings
+# %% ../nbs/15_files.ipynb #bfa1ef5d
+import contextlib, os, pickle, sys, warnings
 from functools import wraps
 from pathlib import Path
 from uuid import uuid4

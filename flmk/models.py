@@ -8,7 +8,7 @@ __all__ = ['MEAN_FACE', 'MODELS', 'NORMALISATION', 'MAX_BYTES', 'LandmarkNet', '
            'multiply_adds', 'AuxiliaryNet', 'WithAuxiliary', 'save_model', 'check_size', 'read_checkpoint',
            'load_model', 'Predictor']
 
-# %% ../nbs/01_models.ipynb #0873f0f6
+# %% ../nbs/01_models.ipynb #206231a7
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import flmk
-from .files import InputError, read_image, write_whole
+from .files import InputError, write_whole
 from .landmarks import FLIP, N_POINTS, REFERENCE, fit_square, from_unit, out_of_square
 from torchvision.models import mobilenetv2, mobilenetv3, shufflenet_v2_x1_5
 from torchvision.ops.misc import Conv2dNormActivation

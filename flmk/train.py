@@ -6,10 +6,9 @@
 __all__ = ['LOSSES', 'l2', 'smooth_l1', 'wing', 'log_l1', 'LandmarkLoss', 'Recipe', 'NME', 'recipe_dataloaders', 'face_learner',
            'SeedEpochs', 'AverageWeights', 'StopOnNaN', 'Checkpoints', 'last_snapshot', 'train', 'flmk_train']
 
-# %% ../nbs/02_train.ipynb #2b4ed320
+# %% ../nbs/02_train.ipynb #7698fbba
 import math, random, shutil, time
-from copy import deepcopy
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import flmk
 from fastai.basics import *
-from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.schedule import *
 from fastai.callback.training import GradientClip
@@ -105,7 +103,7 @@ def recipe_dataloaders(
     return face_dataloaders(data, recipe.img_size, recipe.bs, Strength().scaled(recipe.strength), recipe.per_epoch, recipe.limit,
                             extra, [1 - recipe.share, recipe.share] if extra else None)
 
-# %% ../nbs/02_train.ipynb #d4b86c18
+# %% ../nbs/02_train.ipynb #8c7685d2
 def face_learner(
     dls,           # from `recipe_dataloaders`
     recipe:Recipe, # settings
@@ -115,8 +113,8 @@ def face_learner(
     torch.manual_seed(recipe.seed)
     model = create_model(recipe.model, recipe.img_size)
     if recipe.auxiliary: model = WithAuxiliary(model, recipe.img_size)
-    cbs = [ChannelsLast(), GradientClip(1.)]
-    if dls.device.type == 'cuda': cbs.append(MixedPrecision(AMPMode.BF16))
+    model.to(dls.device, memory_format=torch.channels_last)
+    cbs = [GradientClip(1.)] + [MixedPrecision(AMPMode.BF16)]*(dls.device.type == 'cuda')
     return Learner(dls, model, loss_func=LandmarkLoss(recipe.loss), opt_func=partial(OptimWrapper, opt=torch.optim.AdamW),
                    lr=recipe.lr, wd=recipe.wd, metrics=[NME], cbs=cbs, path=path)
 
@@ -130,15 +128,15 @@ class SeedEpochs(Callback):
         random.seed(s); np.random.seed(s % 2**32); torch.manual_seed(s)
         self.dls.train.rng = random.Random(s)
 
-# %% ../nbs/02_train.ipynb #40fa2479
+# %% ../nbs/02_train.ipynb #ffe18862
 class AverageWeights(Callback):
-    "Keep an exponential moving average of the weights; validate with it."
+    "Keep an exponential moving average of the weights, or go on with a saved one; validate with it."
     order = -20
-    def __init__(self, share:float): self.share = share
+    def __init__(self, share:float, saved=None): self.share, self.saved = share, saved
     def before_fit(self):
         horizon = max(2, self.share*self.n_epoch*len(self.dls.train))
-        if not hasattr(self, 'average'):
-            self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(1 - 1/horizon), use_buffers=True)
+        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(1 - 1/horizon), use_buffers=True)
+        if self.saved: self.average.load_state_dict(self.saved)
     def after_batch(self):
         if self.training: self.average.update_parameters(self.model)
     def before_validate(self): self.trained, self.learn.model = self.model, self.average.module
@@ -206,7 +204,7 @@ def last_snapshot(
     if changed: raise InputError(f'{checkpoint} was begun with other settings ({"; ".join(changed)}): give the same, or choose another --checkpoint')
     return saved
 
-# %% ../nbs/02_train.ipynb #bedd08ac
+# %% ../nbs/02_train.ipynb #0031662e
 def train(
     recipe:Recipe, # settings
     data,          # folder with the prepared folders
@@ -218,24 +216,21 @@ def train(
     checkpoint, saved = Path(checkpoint), last_snapshot(checkpoint, recipe) if resume else None
     if not saved: shutil.rmtree(checkpoint/'snapshot', ignore_errors=True)
     learn = face_learner(recipe_dataloaders(data, recipe), recipe, checkpoint)
-    average = AverageWeights(recipe.average)
+    average = AverageWeights(recipe.average, saved and saved['average'])
     saver = Checkpoints(checkpoint, recipe, average)
-    if saved: _go_on(learn, average, saver, saved)
+    if saved: _go_on(learn, saver, saved)
     start = saved['epochs_done'] if saved else 0
     if start < recipe.epochs:
         learn.fit_one_cycle(recipe.epochs, recipe.lr, pct_start=.1, start_epoch=start,
                             cbs=[SeedEpochs(recipe.seed), average, StopOnNaN(), saver, *cbs])
     return learn
 
-# %% ../nbs/02_train.ipynb #1c039965
-def _go_on(learn, average, saver, saved):
-    "Put a snapshot into a new Learner and its callbacks."
+# %% ../nbs/02_train.ipynb #ae7c2abf
+def _go_on(learn, saver, saved):
+    "Put a snapshot into a new Learner."
     learn.model.load_state_dict(saved['model'])
     learn.create_opt()
     learn.opt.opt.load_state_dict({**learn.opt.opt.state_dict(), 'state': saved['optimizer']})
-    horizon = max(2, saver.recipe.average*saver.recipe.epochs*len(learn.dls.train))
-    average.average = AveragedModel(learn.model, multi_avg_fn=get_ema_multi_avg_fn(1 - 1/horizon), use_buffers=True)
-    average.average.load_state_dict(saved['average'])
     saver.best, saver.log = saved['best'], saved['log']
 
 # %% ../nbs/02_train.ipynb #6dbe40dc
