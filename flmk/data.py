@@ -130,11 +130,11 @@ def _good_entries(names, landmarks):
         except InputError as e: bad.append((str(name), str(e)))
     return good, bad
 
-# %% ../nbs/00_data.ipynb #f7b0113b
+# %% ../nbs/00_data.ipynb #59853156
 def prepare_folder(
     source,           # folder with annot.pkl and images
     out,              # folder to make
-    size:int=128,     # side of the stored images in pixels
+    size:int=144,     # side of the stored images in pixels
     workers:int=None, # threads; as many as there are cores if not given
     strict=False,     # stop at the first bad entry?
 ): # number of images prepared, and a list of (name, reason) for those left out; None for it if all was done before
@@ -155,7 +155,7 @@ def prepare_folder(
     os.replace(part, out)
     return n, bad
 
-# %% ../nbs/00_data.ipynb #8e6ccd11
+# %% ../nbs/00_data.ipynb #f8f3135d
 SETS = dict(synthetics_train='AFLW_train_data', aflw_val='AFLW_validation_data')   # the challenge's folders, and ours
 
 @command
@@ -163,7 +163,7 @@ def flmk_prepare(
     source:str='data/AFLW/data', # folder with synthetics_train and aflw_val
     data:str='data',             # folder that gets AFLW_train_data and AFLW_validation_data
     extra:str=None,              # one more training folder with an annot.pkl, prepared as NAME_data
-    size:int=128,                # side of the stored images in pixels
+    size:int=144,                # side of the stored images in pixels, a little more than the model's
     workers:int=None,            # threads; as many as there are cores if not given
     strict:bool=False,           # stop at the first bad entry instead of leaving it out
 ):

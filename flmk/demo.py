@@ -51,12 +51,12 @@ def save_pictures(
         plt.close(fig)
     return [Path(out)/f'{name}.png' for name in figures]
 
-# %% ../nbs/21_demo.ipynb #b3a8901f
+# %% ../nbs/21_demo.ipynb #dbbbbe90
 @command
 def flmk_demo(
     out:str='output',  # folder for everything that is made
     n:int=600,         # rendered training faces
-    epochs:int=10,     # of training, each of 3,200 augmented faces
+    epochs:int=20,     # of training, each of 3,200 augmented faces
     img_size:int=96,   # side of the images that the model gets, in pixels
     seed:int=0,        # of the training
 ):

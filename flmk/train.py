@@ -61,7 +61,7 @@ class LandmarkLoss:
         if predicted_angles is None: return per_face.mean()
         return ((1 - torch.deg2rad(predicted_angles - angles).cos()).sum(-1)*per_face).mean()
 
-# %% ../nbs/02_train.ipynb #e1c10ebc
+# %% ../nbs/02_train.ipynb #f66b02e8
 @dataclass
 class Recipe:
     "Settings of a training; the same recipe on the same data gives the same model."
@@ -69,13 +69,13 @@ class Recipe:
     img_size:int=112               # side of the images that the model gets
     loss:str='log_l1'              # one of LOSSES
     auxiliary:bool=False           # train with the auxiliary net, weigh faces by its angles; always on for the loss pfld
-    epochs:int=40                  # epochs of the one-cycle schedule
+    epochs:int=48                  # epochs of the one-cycle schedule
     per_epoch:int=6400             # faces in an epoch, however many there are in the folder
     limit:int=0                    # use only the first so many training faces; 0: all
     extra:str=''                   # one more prepared training folder
     share:float=.5                 # of the extra folder in an epoch
-    bs:int=64                      # faces in a batch
-    lr:float=2e-3                  # highest learning rate, see lr_find
+    bs:int=32                      # faces in a batch
+    lr:float=3e-3                  # highest learning rate, see lr_find
     wd:float=.02                   # weight decay
     average:float=.03              # weights are averaged over about this share of the whole training
     strength:float=1.              # of augmentation, see 12_augment
@@ -233,7 +233,7 @@ def _go_on(learn, saver, saved):
     learn.opt.opt.load_state_dict({**learn.opt.opt.state_dict(), 'state': saved['optimizer']})
     saver.best, saver.log = saved['best'], saved['log']
 
-# %% ../nbs/02_train.ipynb #6dbe40dc
+# %% ../nbs/02_train.ipynb #afeb9899
 @command
 def flmk_train(
     data:str='data',               # folder made by flmk_prepare
@@ -243,13 +243,13 @@ def flmk_train(
     img_size:int=112,              # side of the images that the model gets, in pixels
     loss:str='log_l1',             # one of pfld, l2, smooth_l1, wing, log_l1
     auxiliary:bool=False,          # train with the auxiliary net and its angle weights; always on for the loss pfld
-    epochs:int=40,                 # epochs of the one-cycle schedule
+    epochs:int=48,                 # epochs of the one-cycle schedule
     per_epoch:int=6400,            # faces in an epoch, however many there are
     limit:int=0,                   # use only the first so many training faces; 0 is all
     extra:str='',                  # one more prepared training folder, such as rendered faces
     share:float=.5,                # of the extra folder in an epoch
-    bs:int=64,                     # faces in a batch
-    lr:float=2e-3,                 # highest learning rate
+    bs:int=32,                     # faces in a batch
+    lr:float=3e-3,                 # highest learning rate
     wd:float=.02,                  # weight decay
     average:float=.03,             # weights are averaged over about this share of the training
     strength:float=1.,             # of augmentation; 0 is none
