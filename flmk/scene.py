@@ -21,10 +21,10 @@ except ImportError: EmbreeScene = None                   # there is no wheel for
 from .files import InputError
 from .head import landmarks_of, load_head
 
-# %% ../nbs/18_scene.ipynb #3a6ea50f
+# %% ../nbs/18_scene.ipynb #f431fb0b
 def unit(v):
     "Vectors (..., 3) of length one."
-    return v / np.maximum(np.sqrt((v*v).sum(-1, keepdims=True)), 1e-9)
+    return v / np.maximum(np.sqrt(np.einsum('...i,...i->...', v, v)), 1e-9)[..., None]
 
 # %% ../nbs/18_scene.ipynb #577a2d79
 def vertex_normals(
