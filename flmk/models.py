@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MEAN_FACE', 'MODELS', 'NORMALISATION', 'MAX_BYTES', 'LandmarkNet', 'start_at_mean_face', 'MultiScaleHead', 'pfld',
-           'mobilenet_v3_small', 'mobilenet_v3_large', 'shufflenet_v2_x1_5_net', 'create_model', 'count_parameters',
+           'mobilenet_v3_small', 'mobilenet_v3_large', 'shufflenet_v2_x1_5_net', 'cell_centres', 'IntegralHead',
+           'mobilenet_v3_small_integral', 'mobilenet_v3_large_integral', 'create_model', 'count_parameters',
            'multiply_adds', 'AuxiliaryNet', 'WithAuxiliary', 'save_model', 'check_size', 'read_checkpoint',
            'load_model', 'Predictor']
 
@@ -76,32 +77,35 @@ def pfld(
     size = -(-img_size // 8)
     return LandmarkNet(nn.Sequential(*early), nn.Sequential(*late, MultiScaleHead(size, conv)))
 
-# %% ../nbs/01_models.ipynb #1249f984
+# %% ../nbs/01_models.ipynb #c4247f4e
 _small = '''16 3  16 16 SE RE 2,  16 3  72 24 - RE 2,  24 3  88 24 - RE 1,  24 5  96 40 SE HS 2,  40 5 240 40 SE HS 1,
             40 5 240 40 SE HS 1, 40 5 120 48 SE HS 1, 48 5 144 48 SE HS 1, 48 5 288 96 SE HS 2, 96 5 576 96 SE HS 1, 96 5 576 16 SE HS 1'''
 _large = '''16 3 16 16 - RE 1,   16 3 64 24 - RE 2,   24 3 72 24 - RE 1,   24 5 72 40 SE RE 2,  40 5 120 40 SE RE 1,
             40 5 120 40 SE RE 1, 40 3 240 80 - HS 2,  80 3 200 80 - HS 1,  80 3 184 80 - HS 1,  80 3 184 80 - HS 1,
             80 3 480 96 SE HS 1, 96 3 576 96 SE HS 1, 96 5 576 112 SE HS 2, 112 5 672 112 SE HS 1, 112 5 672 16 SE HS 1'''
 
-def _mobilenet_v3(table, reductions, img_size):
-    "MobileNetV3 with the blocks of a table, cut after the third; the body halves the picture `reductions` times."
-    norm = partial(nn.BatchNorm2d, eps=.001)      # with torchvision's momentum of .01 a short training would end before the statistics fit
-    conv = partial(_conv, norm, nn.Hardswish)
+_norm = partial(nn.BatchNorm2d, eps=.001)         # with torchvision's momentum of .01 a short training would end before the statistics fit
+
+def _blocks(table):
+    "MobileNetV3's stem and the blocks of a table."
     rows = [row.split() for row in table.split(',')]
     cfgs = [mobilenetv3.InvertedResidualConfig(int(i), int(k), int(e), int(o), se == 'SE', act, int(s), 1, 1.)
             for i, k, e, o, se, act, s in rows]
-    blocks = [mobilenetv3.InvertedResidual(c, norm) for c in cfgs]
-    head = MultiScaleHead(-(-img_size // 2**reductions), conv)
-    return LandmarkNet(nn.Sequential(conv(3, 16, 2), *blocks[:3]), nn.Sequential(*blocks[3:], head))
+    return [_conv(_norm, nn.Hardswish, 3, 16, 2), *(mobilenetv3.InvertedResidual(c, _norm) for c in cfgs)]
 
-# %% ../nbs/01_models.ipynb #85535cb8
+def _mobilenet_v3(table, img_size):
+    "MobileNetV3 with the blocks of a table, cut after the third; the body halves the picture five times."
+    blocks, head = _blocks(table), MultiScaleHead(-(-img_size // 32), partial(_conv, _norm, nn.Hardswish))
+    return LandmarkNet(nn.Sequential(*blocks[:4]), nn.Sequential(*blocks[4:], head))
+
+# %% ../nbs/01_models.ipynb #f2a0593c
 def mobilenet_v3_small(img_size:int):
     "MobileNetV3-small (Howard et al., 2019, table 2), last stage 16 channels, multi-scale head."
-    return _mobilenet_v3(_small, 5, img_size)
+    return _mobilenet_v3(_small, img_size)
 
 def mobilenet_v3_large(img_size:int):
     "MobileNetV3-large (Howard et al., 2019, table 1), last stage 16 channels, multi-scale head."
-    return _mobilenet_v3(_large, 5, img_size)
+    return _mobilenet_v3(_large, img_size)
 
 # %% ../nbs/01_models.ipynb #b5a50936
 def shufflenet_v2_x1_5_net(img_size:int):
@@ -111,9 +115,53 @@ def shufflenet_v2_x1_5_net(img_size:int):
     late = nn.Sequential(net.stage3, net.stage4, net.conv5, nn.AdaptiveAvgPool2d(1), nn.Flatten(), net.fc)
     return LandmarkNet(nn.Sequential(net.conv1, net.maxpool, net.stage2), late)
 
-# %% ../nbs/01_models.ipynb #60c75dc9
-MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_large=mobilenet_v3_large,
-              shufflenet_v2_x1_5=shufflenet_v2_x1_5_net)
+# %% ../nbs/01_models.ipynb #2b1c6fe9
+def cell_centres(
+    h:int, w:int, # cells of a map
+    reach=1.15,   # how far the outermost are moved out, for points at the picture's edge
+): # (h*w, 2) in unit coordinates, row by row
+    "Where the cells of a map are."
+    y, x = torch.meshgrid(torch.linspace(-reach, reach, h), torch.linspace(-reach, reach, w), indexing='ij')
+    return torch.stack([x, y], -1).flatten(0, 1)
+
+class IntegralHead(nn.Module):
+    "Points (n, 136) from the early map: each the mean place of a probability map that is made of three scales."
+    def __init__(self,
+        stages,   # the body's rest, a module for each halving of the map
+        channels, # of the early map and of each stage's
+        width=64, # channels of the fused map
+    ):
+        super().__init__()
+        conv = lambda k, act, groups=1: Conv2dNormActivation(width, width, k, groups=groups, norm_layer=_norm, activation_layer=act)
+        self.stages = nn.ModuleList(stages)
+        self.sides = nn.ModuleList(Conv2dNormActivation(c, width, 1, norm_layer=_norm, activation_layer=None) for c in channels)
+        mix = [m for _ in range(2) for m in (conv(5, None, width), conv(1, nn.Hardswish))]
+        self.maps = nn.Sequential(nn.Hardswish(), *mix, nn.Conv2d(width, N_POINTS, 1))
+
+    def forward(self, x):
+        scales = [x]
+        for stage in self.stages: scales.append(stage(scales[-1]))
+        *finer, y = [side(s) for side, s in zip(self.sides, scales)]
+        for s in finer[::-1]: y = s + F.interpolate(y, size=s.shape[-2:], mode='bilinear')
+        maps = self.maps(y)
+        return (maps.flatten(2).softmax(-1) @ cell_centres(*maps.shape[-2:]).to(maps)).flatten(1)
+
+# %% ../nbs/01_models.ipynb #770c6e2e
+def mobilenet_v3_small_integral(img_size:int):
+    "MobileNetV3-small without its last block's narrowing; the points are means of probability maps."
+    blocks = _blocks(_small)
+    stages = [nn.Sequential(*blocks[4:9]), nn.Sequential(*blocks[9:11])]
+    return LandmarkNet(nn.Sequential(*blocks[:4]), IntegralHead(stages, [24, 48, 96]))
+
+def mobilenet_v3_large_integral(img_size:int):
+    "MobileNetV3-large, likewise."
+    blocks = _blocks(_large)
+    stages = [nn.Sequential(*blocks[4:7]), nn.Sequential(*blocks[7:13]), nn.Sequential(*blocks[13:15])]
+    return LandmarkNet(nn.Sequential(*blocks[:4]), IntegralHead(stages, [24, 40, 96, 112]))
+
+# %% ../nbs/01_models.ipynb #a9e58b96
+MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_large=mobilenet_v3_large, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
+              mobilenet_v3_small_integral=mobilenet_v3_small_integral, mobilenet_v3_large_integral=mobilenet_v3_large_integral)
 
 def create_model(
     name:str,         # one of MODELS
