@@ -115,7 +115,7 @@ def shufflenet_v2_x1_5_net(img_size:int):
     late = nn.Sequential(net.stage3, net.stage4, net.conv5, nn.AdaptiveAvgPool2d(1), nn.Flatten(), net.fc)
     return LandmarkNet(nn.Sequential(net.conv1, net.maxpool, net.stage2), late)
 
-# %% ../nbs/01_models.ipynb #2b1c6fe9
+# %% ../nbs/01_models.ipynb #117a43e3
 def cell_centres(
     h:int, w:int, # cells of a map
     reach=1.15,   # how far the outermost are moved out, for points at the picture's edge
@@ -130,10 +130,11 @@ class IntegralHead(nn.Module):
         stages,   # the body's rest, a module for each halving of the map
         channels, # of the early map and of each stage's
         width=64, # channels of the fused map
+        finer=1,  # how many times as many cells a side the probability maps have
     ):
         super().__init__()
         conv = lambda k, act, groups=1: Conv2dNormActivation(width, width, k, groups=groups, norm_layer=_norm, activation_layer=act)
-        self.stages = nn.ModuleList(stages)
+        self.stages, self.finer = nn.ModuleList(stages), finer
         self.sides = nn.ModuleList(Conv2dNormActivation(c, width, 1, norm_layer=_norm, activation_layer=None) for c in channels)
         mix = [m for _ in range(2) for m in (conv(5, None, width), conv(1, nn.Hardswish))]
         self.maps = nn.Sequential(nn.Hardswish(), *mix, nn.Conv2d(width, N_POINTS, 1))
@@ -143,25 +144,28 @@ class IntegralHead(nn.Module):
         for stage in self.stages: scales.append(stage(scales[-1]))
         *finer, y = [side(s) for side, s in zip(self.sides, scales)]
         for s in finer[::-1]: y = s + F.interpolate(y, size=s.shape[-2:], mode='bilinear')
+        if self.finer > 1: y = F.interpolate(y, scale_factor=self.finer, mode='bilinear')
         maps = self.maps(y)
         return (maps.flatten(2).softmax(-1) @ cell_centres(*maps.shape[-2:]).to(maps)).flatten(1)
 
-# %% ../nbs/01_models.ipynb #770c6e2e
-def mobilenet_v3_small_integral(img_size:int):
-    "MobileNetV3-small without its last block's narrowing; the points are means of probability maps."
+# %% ../nbs/01_models.ipynb #0870d009
+def mobilenet_v3_small_integral(img_size:int, **head):
+    "MobileNetV3-small without its last block; the points are means of probability maps."
     blocks = _blocks(_small)
     stages = [nn.Sequential(*blocks[4:9]), nn.Sequential(*blocks[9:11])]
-    return LandmarkNet(nn.Sequential(*blocks[:4]), IntegralHead(stages, [24, 48, 96]))
+    return LandmarkNet(nn.Sequential(*blocks[:4]), IntegralHead(stages, [24, 48, 96], **head))
 
-def mobilenet_v3_large_integral(img_size:int):
+def mobilenet_v3_large_integral(img_size:int, **head):
     "MobileNetV3-large, likewise."
     blocks = _blocks(_large)
     stages = [nn.Sequential(*blocks[4:7]), nn.Sequential(*blocks[7:13]), nn.Sequential(*blocks[13:15])]
-    return LandmarkNet(nn.Sequential(*blocks[:4]), IntegralHead(stages, [24, 40, 96, 112]))
+    return LandmarkNet(nn.Sequential(*blocks[:4]), IntegralHead(stages, [24, 40, 96, 112], **head))
 
-# %% ../nbs/01_models.ipynb #a9e58b96
+# %% ../nbs/01_models.ipynb #5dea4c21
 MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_large=mobilenet_v3_large, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
-              mobilenet_v3_small_integral=mobilenet_v3_small_integral, mobilenet_v3_large_integral=mobilenet_v3_large_integral)
+              mobilenet_v3_small_integral=mobilenet_v3_small_integral,
+              mobilenet_v3_small_integral_2x=partial(mobilenet_v3_small_integral, width=96, finer=2),
+              mobilenet_v3_large_integral=partial(mobilenet_v3_large_integral, width=96, finer=2))
 
 def create_model(
     name:str,         # one of MODELS
