@@ -12,6 +12,7 @@ let name = '', zoom = 1                 // of the picture; its pixels for one of
 let square = null                       // {x, y, side} on the canvas, or null: the whole picture
 let points = null, angles = null        // on the canvas; pitch, yaw, roll
 let stream = null                       // of the camera
+let shown = 0                           // counts what the canvas has shown
 
 // ---- saying
 
@@ -61,11 +62,11 @@ function drawHead(R) { for (const [region, d] of curves(turned(R, about.referenc
 // an empty stage shows the reference head
 function drawEmpty() {
   const [c, s] = [Math.cos(.45), Math.sin(.45)]
-  points = turned([[c, 0, -s], [0, 1, 0]], about.reference).map(p => [p[0]*1.1 + 2 - .5, p[1]*1.1 + 1.05 - .5])
+  points = turned([[c, 0, -s], [0, 1, 0]], about.reference).map(p => [p[0]*1.5 + 2 - .5, p[1]*1.5 + 1.15 - .5])
   draw(); points = null
 }
 
-const sides = [['down', 'up'], ['left', 'right'], ['anticlockwise', 'clockwise']]
+const sides = [['down', 'up'], ['to the left', 'to the right'], ['anticlockwise', 'clockwise']]
 function show(cut, net) {
   draw()
   const R = fitRotation(points, about.reference)
@@ -87,12 +88,13 @@ function show(cut, net) {
 // ---- predicting
 
 async function predictOnce() {
-  const start = performance.now(), s = square
+  const start = performance.now(), s = square, picture = shown
   const pixels = s ? ctx.getImageData(s.x, s.y, s.side, s.side) : ctx.getImageData(0, 0, canvas.width, canvas.height)
   const {input, back} = fitSquare(pixels, about.img_size)
   const cut = performance.now()
   const found = await run(input)
   const net = performance.now()
+  if (picture !== shown) return         // another one came meanwhile
   points = found.map(back).map(p => s ? [p[0] + s.x, p[1] + s.y] : p)
   show(cut - start, net - cut)
 }
@@ -110,13 +112,16 @@ async function predict() {              // one at a time; of those asked for mea
 
 // ---- pictures
 
+let opening = 0
 async function open(blob, called) {
+  const turn = ++opening
   let bitmap
   try { bitmap = await createImageBitmap(blob, {imageOrientation: 'from-image', colorSpaceConversion: 'none'}) }
   catch {
     const why = blob.size ? 'is not one, is damaged, or has a format that this browser does not know. JPEG, PNG and WebP work everywhere.' : 'is empty.'
     return fail(`“${called}” cannot be read as a picture: it ${why}`)
   }
+  if (turn !== opening) return
   stopCamera()
   fail('')
   name = called
@@ -129,10 +134,12 @@ async function open(blob, called) {
   draw(); predict()
 }
 
-function fill(source, w, h) {
-  canvas.width = w; canvas.height = h
+function fill(source, w, h, mirrored = false) {
+  canvas.width = w; canvas.height = h; shown++
   ctx.imageSmoothingQuality = 'high'
+  if (mirrored) ctx.setTransform(-1, 0, 0, 1, w, 0)
   ctx.drawImage(source, 0, 0, w, h)
+  ctx.resetTransform()
   frame.style.setProperty('--aspect', w/h)
   if ('empty' in frame.dataset) {
     delete frame.dataset.empty
@@ -198,8 +205,7 @@ frame.onkeydown = e => {
 let grip = null                         // what the pointer does: a function of where it is
 frame.onpointerdown = e => {
   if (!about || e.button) return
-  if ('empty' in frame.dataset) return $('file').click()
-  if (stream) return
+  if ('empty' in frame.dataset || stream) return
   const at = where(e), s = square
   const within = s && at[0] > s.x && at[0] < s.x + s.side && at[1] > s.y && at[1] < s.y + s.side
   frame.setPointerCapture(e.pointerId)
@@ -210,6 +216,7 @@ frame.onpointerdown = e => {
         if (side >= 8) setSquare({x: d[0] < 0 ? at[0] - side : at[0], y: d[1] < 0 ? at[1] - side : at[1], side})
       }
 }
+frame.onclick = () => { if (about && 'empty' in frame.dataset) $('file').click() }
 frame.onpointermove = e => grip?.(where(e))
 frame.onpointerup = frame.onpointercancel = () => { grip = null }
 function where(e) {
@@ -236,29 +243,31 @@ function follow() {                     // the square where the face was; back t
   square = lost ? middle() : {x: mix('x'), y: mix('y'), side: mix('side')}
 }
 
+let asking = false
 async function startCamera() {
   if (!navigator.mediaDevices) return fail('A browser gives the camera to a page from this machine or over https only.')
   let got
+  if (asking) return
+  asking = true
   try { got = await navigator.mediaDevices.getUserMedia({video: {facingMode: 'user', width: 640, height: 480}}) }
   catch (e) {
     return fail({NotAllowedError: 'The browser did not let the page use the camera: allow it beside the address, then try again.',
       NotFoundError: 'There is no camera on this machine.'}[e.name] ?? `The camera cannot be used: ${e.message}`)
-  }
+  } finally { asking = false }
   video.srcObject = got; video.muted = video.playsInline = true
   await video.play()
   fail('')
-  stream = got; name = 'Camera'; zoom = 1; points = square = null
+  stream = got; name = 'Camera'; zoom = 1; points = square = null; $('numbers').textContent = ''
   frame.dataset.camera = ''
-  const mirrored = got.getVideoTracks()[0].getSettings().facingMode !== 'environment'         // as in a mirror
-  for (const el of [frame, head]) el.classList.toggle('mirror', mirrored)
   $('keys').hidden = true
   for (const id of ['smaller', 'larger', 'fit', 'copy']) $(id).disabled = true
   $('whole').disabled = false; $('whole').textContent = 'Back to the middle'
   $('camera').textContent = 'Stop the camera'; $('camera').setAttribute('aria-pressed', true)
   say('The camera is on. Put your face in the middle; the square then follows it.')
+  const mirrored = got.getVideoTracks()[0].getSettings().facingMode !== 'environment'
   got.getVideoTracks()[0].onended = () => { stopCamera(); fail('The camera stopped.') }
   while (stream === got) {
-    fill(video, video.videoWidth, video.videoHeight)
+    fill(video, video.videoWidth, video.videoHeight, mirrored)
     square ??= middle()
     try { await predictOnce() } catch (e) { stopCamera(); fail(`The network could not run: ${e.message}`); break }
     if (stream === got) follow()
@@ -271,7 +280,6 @@ function stopCamera() {                 // the last picture stays
   stream.getTracks().forEach(t => t.stop())
   stream = video.srcObject = null
   delete frame.dataset.camera
-  for (const el of [frame, head]) el.classList.remove('mirror')
   $('whole').textContent = 'Whole picture'
   $('camera').textContent = 'Use the camera'; $('camera').setAttribute('aria-pressed', false)
   $('keys').hidden = false
@@ -298,8 +306,9 @@ async function start() {
   const session = await ort.InferenceSession.create(model, {executionProviders: ['wasm']})
     .catch(e => { throw new Error(`The network cannot be loaded: ${e.message}`) })
   const S = said.img_size
+  let last = Promise.resolve()          // one run after the other
   run = async input => {
-    const {points} = await session.run({faces: new ort.Tensor('float32', input, [1, 3, S, S])})
+    const {points} = await (last = last.catch(() => {}).then(() => session.run({faces: new ort.Tensor('float32', input, [1, 3, S, S])})))
     return Array.from({length: 68}, (_, i) => [points.data[2*i], points.data[2*i + 1]])
   }
   await run(new Float32Array(3*S*S))    // the first run is slow

@@ -39,7 +39,7 @@ export function fitSquare({data, width, height}, size) {
     for (let x = 0; x < w; x++) for (let c = 0; c < 3; c++) {
       let sum = 0
       weights.forEach((t, j) => { sum += t*rows[3*((first + j)*w + x) + c] })
-      input[c*size*size + (y + top)*size + x + left] = Math.round(sum)
+      input[c*size*size + (y + top)*size + x + left] = roundEven(sum)
     }
   })
   return {input, back: ([x, y]) => [(x - left + .5)*width/w - .5, (y - top + .5)*height/h - .5]}
