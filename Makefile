@@ -39,7 +39,7 @@ site: web/node_modules/.package-lock.json install
 	mkdir -p $(SITE)
 	cp web/index.html web/style.css web/app.js web/flmk.js $(ORT)/ort.wasm.bundle.min.mjs $(ORT)/ort-wasm-simd-threaded.wasm $(SITE)
 	$(BIN)/flmk_export best.pth.tar $(SITE)/landmarks.onnx
-	$(BIN)/python web/describe.py best.pth.tar $(SITE)
+	$(BIN)/python web/describe.py $(SITE)
 
 web/node_modules/.package-lock.json: web/package-lock.json
 	@command -v npm >/dev/null || { echo 'make web needs npm, which comes with Node.js (https://nodejs.org)' >&2; exit 2; }

@@ -129,16 +129,14 @@ def test_dropped(visit, images):
     assert page.locator('#marks .dots').count() == 8 and page.locator('#alert').text_content() == ''
 
 
-@pytest.mark.parametrize('name, tolerance', [('tall.png', .1), ('small.png', .1), ('grey.png', .1), ('alpha.png', .2), ('face.jpg', .5),
-                                             ('turned.jpg', .5), ('face.webp', .5), ('cmyk.jpg', 4)])
-def test_formats(visit, images, name, tolerance):
-    "Other shapes, sizes and formats; decoders of JPEG differ a little, and those of CMYK do not agree on the colours."
-    page = visit()
-    page.set_input_files('#file', images/name)
-    said(page, name, '68 points')
-    diff = np.abs(points(page) - Predictor(root/'best.pth.tar')([read_image(images/name)])[0]).max()
-    print(name, diff)
-    assert diff < tolerance
+def test_formats(visit, images):
+    "Other shapes, sizes, formats and orientations give what Python gives, though decoders of JPEG differ a little."
+    page, predict = visit(), Predictor(root/'best.pth.tar')
+    for name in ('tall.png', 'small.png', 'grey.png', 'alpha.png', 'face.jpg', 'turned.jpg', 'face.webp', 'cmyk.jpg'):
+        page.set_input_files('#file', images/name)
+        said(page, name, '68 points')
+        diff = np.abs(points(page) - predict([read_image(images/name)])[0]).max()
+        assert diff < .2, (name, diff)
 
 
 def test_square(visit, images):

@@ -313,8 +313,7 @@ async function start() {
   }
   await run(new Float32Array(3*S*S))    // the first run is slow
   about = said
-  const nme = about.nme ? `, NME ${about.nme.toFixed(2)} % on the validation faces` : ''
-  $('about').textContent = `The network: ${about.name}, ${S} × ${S} pixels, ${(about.parameters/1e6).toFixed(2)} million parameters, ${(model.byteLength/1e6).toFixed(1)} MB${nme}. ${about.licence ?? ''}`
+  $('about').textContent = `Network: ${about.name}, ${(model.byteLength/1e6).toFixed(1)} MB, trained on ${about.trained_on}; NME ${about.nme}. Licence: ${about.licence}.`
   for (const id of ['choose', 'camera', 'example']) $(id).disabled = false
   drawHead([[1, 0, 0], [0, 1, 0]]); drawEmpty()
   document.body.classList.add('ready')
