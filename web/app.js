@@ -47,6 +47,8 @@ function put(svg, key, d, type, colour) {
 function draw() {
   const [w, h] = [canvas.width, canvas.height], s = square
   marks.setAttribute('viewBox', `0 0 ${w} ${h}`)
+  const across = (s?.side ?? Math.max(w, h))*canvas.clientWidth/w                  // of the square on the screen: small faces get small dots
+  marks.style.setProperty('--dot', Math.min(5, Math.max(2, across/90)) + 'px')
   put(marks, 'shade', s ? `M0 0H${w}V${h}H0ZM${s.x} ${s.y}h${s.side}v${s.side}h${-s.side}Z` : '', 'shade')
   put(marks, 'square', s ? `M${s.x} ${s.y}h${s.side}v${s.side}h${-s.side}Z` : '', 'square')
   const lines = points ? curves(points) : []
@@ -62,7 +64,7 @@ function drawHead(R) { for (const [region, d] of curves(turned(R, about.referenc
 // an empty stage shows the reference head
 function drawEmpty() {
   const [c, s] = [Math.cos(.45), Math.sin(.45)]
-  points = turned([[c, 0, -s], [0, 1, 0]], about.reference).map(p => [p[0]*1.5 + 2 - .5, p[1]*1.5 + 1.15 - .5])
+  points = turned([[c, 0, -s], [0, 1, 0]], about.reference).map(p => [p[0]*1.5 + 2.1 - .5, p[1]*1.5 + 1.15 - .5])
   draw(); points = null
 }
 
