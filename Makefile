@@ -1,10 +1,11 @@
 # make demo   the whole way on a small practice set        make lab    open the notebooks in JupyterLab
-# make test   every notebook and the commands' tests       make install is done by each of them
+# make test   every notebook and the commands' tests       make web    the page that runs the model in a browser
+# make install is done by each of them
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install demo test lab clean
+.PHONY: install demo test lab web site clean
 
 install: .venv/installed
 
@@ -20,10 +21,30 @@ demo: install
 	$(BIN)/flmk_demo
 
 test: install
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q -rs tests
 
 lab: install
 	$(BIN)/jupyter lab nbs
 
+# The page: its own files, onnxruntime-web's two, the model, and what the page has to know of it.
+SITE ?= web/dist
+PORT ?= 8000
+ORT := web/node_modules/onnxruntime-web/dist
+
+web: site
+	@echo "The page is at http://localhost:$(PORT); stop it with Ctrl-C."
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(SITE) $(PORT)
+
+site: web/node_modules/.package-lock.json install
+	mkdir -p $(SITE)
+	cp web/index.html web/style.css web/app.js web/flmk.js $(ORT)/ort.wasm.bundle.min.mjs $(ORT)/ort-wasm-simd-threaded.wasm $(SITE)
+	$(BIN)/flmk_export best.pth.tar $(SITE)/landmarks.onnx
+	$(BIN)/python web/describe.py $(SITE)
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@command -v npm >/dev/null || { echo 'make web needs npm, which comes with Node.js (https://nodejs.org)' >&2; exit 2; }
+	npm ci --prefix web --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist web/dist web/node_modules *.egg-info
