@@ -208,7 +208,7 @@ def import_faces(
                 else: good[face[-1]] = points
     next(step, None)                                                     # lets the bar end
     if not good:
-        (out/'import.json').unlink(); out.rmdir()
+        if [p.name for p in out.iterdir()] == ['import.json']: (out/'import.json').unlink(); out.rmdir()
         raise InputError(f'no face of {archive.path} can be used; the first, {bad[0][0]}: {bad[0][1]}')
     if labelled: write_labels(out, good, good.values())
     return len(good), bad
