@@ -115,7 +115,7 @@ def by_yaw(
     groups = {f'{a}-{b}': s.nme[(yaw >= a) & (yaw <= b if b == 90 else yaw < b)] for a, b in YAWS}
     return {k: float(v.mean()) if len(v) else float('nan') for k, v in groups.items()}
 
-# %% ../nbs/03_eval.ipynb #4d7ddf1e
+# %% ../nbs/03_eval.ipynb #66d7a10b
 def plot_where(
     scores:dict, # name -> Scores
 ): # the figure
@@ -127,7 +127,7 @@ def plot_where(
             ax.bar(np.arange(len(groups)) + (k - (len(scores) - 1)/2)*width, groups.values(), width*.9, label=_plain(name))
         ax.set_xticks(range(len(groups)), [g.replace('_', '\n') for g in groups])
         ax.set_title(f'NME, %, by {label}', fontsize=7); ax.tick_params(labelsize=6)
-    if len(scores) > 1: axs[1].legend(fontsize=6, frameon=False)
+    if len(scores) > 1: axs[0].legend(fontsize=6, frameon=False)
     fig.tight_layout()
     return fig
 
@@ -217,7 +217,7 @@ def plot_training(
     fig.tight_layout()
     return fig
 
-# %% ../nbs/03_eval.ipynb #2c48ba37
+# %% ../nbs/03_eval.ipynb #41be2ce6
 def _uri(data, kind): return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
 
 def as_svg(
@@ -230,10 +230,11 @@ def as_svg(
     with plt.rc_context(dict.fromkeys(['text.color', 'axes.labelcolor', 'axes.edgecolor', 'xtick.color', 'ytick.color'], ink)):
         fig = plot(what)
         fig.savefig(out, format='svg', transparent=True, metadata=dict(Date=None))
+    width = f'max-width:{6.5*fig.get_figwidth():.0f}rem'
     plt.close(fig)
     style = '<style>svg{color:#1b1b1b}@media(prefers-color-scheme:dark){svg{color:#e6e6e6}}@media print{svg{color:#000}}</style>'
     text = re.sub(r'(<svg[^>]*>)', r'\1' + style, out.getvalue().replace(ink, 'currentColor'), count=1)
-    return Img(src=_uri(text.encode(), 'svg+xml'), alt=alt)
+    return Img(src=_uri(text.encode(), 'svg+xml'), alt=alt, style=width)
 
 def face_figure(
     s:Scores, # of one model
@@ -247,14 +248,14 @@ def face_figure(
     return Figure(Img(src=_uri(data, 'jpeg'), alt=f'{name}: prediction left, truth right', width=2*size, height=size),
                   Figcaption(f'{name}: NME {s.nme[k]:.1f} %, yaw {s.angles[k, 1]:.0f}°'))
 
-# %% ../nbs/03_eval.ipynb #1c08cc63
+# %% ../nbs/03_eval.ipynb #1f4de610
 _css = ''':root{color-scheme:light dark;--ink:#1b1b1b;--paper:#fff;--soft:#666;--line:#d8d8d8}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--paper:#15171a;--soft:#a0a0a0;--line:#3a3d42}}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:66rem;margin:0 auto;padding:1.5rem 1rem 3rem} h1,h2{line-height:1.2} h2{margin:2.2rem 0 .6rem;font-size:1.25rem}
 .scroll{overflow-x:auto} table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums} caption,p,figcaption{color:var(--soft)}
-caption{text-align:left;padding-bottom:.4rem} th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;overflow-wrap:anywhere}
-th:first-child{text-align:left} thead th{vertical-align:bottom;overflow-wrap:normal} img{max-width:100%;height:auto} .plot img{width:100%;max-width:46rem}
+caption{text-align:left;padding-bottom:.4rem} th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;overflow-wrap:break-word;max-width:22rem}
+th:first-child{text-align:left} thead th{vertical-align:bottom;overflow-wrap:normal} img{max-width:100%;height:auto} .plot img{width:100%}
 .faces{display:grid;grid-template-columns:repeat(auto-fill,minmax(19rem,1fr));gap:1rem} figure{margin:0} figcaption{font-size:.8rem}
 @media print{body{font-size:10pt;background:#fff;color:#000} main{max-width:none;padding:0} figure,tr{break-inside:avoid} h2{break-after:avoid}}'''
 
