@@ -5,20 +5,20 @@
 # %% auto #0
 __all__ = ['practice_set', 'save_pictures', 'flmk_demo']
 
-# %% ../nbs/21_demo.ipynb #23e0ac50
+# %% ../nbs/21_demo.ipynb #c4d588dd
 import time
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import numpy as np
 
 import flmk
 from .data import FaceFolder, flmk_prepare
-from .eval import evaluate, flmk_eval
+from .eval import flmk_eval, save_figures
 from .faces import flmk_faces
-from .files import command, read_image, write_whole
+from .files import command, read_image
 from .landmarks import show_faces
-from .models import Predictor, load_model
-from .submit import flmk_test, predict_folder
+from .models import load_model
+from .submit import flmk_test
 from .train import Recipe, train
 
 # %% ../nbs/21_demo.ipynb #1ba085fc
@@ -34,24 +34,20 @@ def practice_set(
         flmk_faces(n=count, seed=seed, out=str(source/name), size=size)
     return source
 
-# %% ../nbs/21_demo.ipynb #c38a5120
+# %% ../nbs/21_demo.ipynb #d5562fd6
 def save_pictures(
-    out,      # folder for the pictures
-    predictor:Predictor, # the trained model
-    source,   # the challenge's folder
+    out,    # folder for the pictures, with solution.txt
+    scores, # of the validation faces, as `flmk_eval` returns them
+    tests,  # folder of the images that solution.txt is about
 ): # list of paths
     "Write predictions.png (validation faces: prediction above, truth below) and submission.png."
-    scores = evaluate(predictor, source/'aflw_val')
     first = [read_image(p) for p in scores.paths[:8]]
-    names, points = predict_folder(predictor, source/'aflw_test')
-    tests = [read_image(source/'aflw_test'/n) for n in names[:8]]
-    figures = dict(predictions=show_faces(first*2, [*scores.pred[:8], *scores.true[:8]]), submission=show_faces(tests, points[:8], names[:8]))
-    for name, fig in figures.items():
-        with write_whole(Path(out)/f'{name}.png') as p: fig.savefig(p, dpi=120, format='png')
-        plt.close(fig)
-    return [Path(out)/f'{name}.png' for name in figures]
+    names, *values = zip(*(line.split(' ') for line in (Path(out)/'solution.txt').read_text().splitlines()[:8]))
+    points = np.array(values, float).T.reshape(len(names), -1, 2)
+    return save_figures(out, dict(predictions=show_faces(first*2, [*scores.pred[:8], *scores.true[:8]]),
+                                  submission=show_faces([read_image(tests/n) for n in names], points, names)))
 
-# %% ../nbs/21_demo.ipynb #dbbbbe90
+# %% ../nbs/21_demo.ipynb #a84c4d78
 @command
 def flmk_demo(
     out:str='output',  # folder for everything that is made
@@ -67,8 +63,8 @@ def flmk_demo(
     print('2/5 prepare');       flmk_prepare(source, work, size=128)
     print('3/5 train');         train(Recipe(img_size=img_size, epochs=epochs, per_epoch=3200, bs=32, lr=4e-3, seed=seed), work, work/'checkpoint')
     best = work/'checkpoint/best_model/best.pth.tar'
-    print('4/5 evaluate');      flmk_eval(best, source, out)
+    print('4/5 evaluate');      scores = flmk_eval(best, source, out)
     print('5/5 submission');    flmk_test(best, source/'aflw_test', out)
-    pictures = [*save_pictures(out, Predictor(best), source), out/'ced.png', out/'worst_checkpoint.png']
+    pictures = [*save_pictures(out, scores['checkpoint'], source/'aflw_test'), out/'ced.png', out/'worst_checkpoint.png']
     print(f"\nNME {load_model(best)[1]['nme']:.2f} % on {len(FaceFolder(work/'AFLW_validation_data'))} rendered faces, trained on {n} rendered faces,",
           f'in {(time.time() - started)/60:.1f} minutes', *[best, out/'solution.txt', out/'solution.zip', out/'scores.md', *pictures], sep='\n  ')

@@ -4,21 +4,27 @@
 
 # %% auto #0
 __all__ = ['YAWS', 'FAILURE', 'AREA', 'Scores', 'evaluate', 'ced', 'failure_rate', 'auc', 'plot_ced', 'by_region', 'by_yaw',
-           'worst_faces', 'milliseconds', 'score_row', 'to_markdown', 'to_csv', 'flmk_eval']
+           'plot_where', 'worst_faces', 'milliseconds', 'score_row', 'to_markdown', 'to_csv', 'read_log',
+           'plot_training', 'as_svg', 'face_figure', 'html_table', 'settings_table', 'report_html', 'save_figures',
+           'flmk_eval']
 
-# %% ../nbs/03_eval.ipynb #a87d7d0b
-import csv, io, time
+# %% ../nbs/03_eval.ipynb #4bd56882
+import base64, csv, io, platform, re, time
+from datetime import datetime
 from pathlib import Path
 
+import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 import flmk
 from fastcore.script import Param
+from fastcore.xml import (Body, Caption, Figcaption, Figure, H1, H2, Head, Html, Img, Main, Meta, NotStr, P, Section, Style, Table, Tbody, Td, Th,
+                          Thead, Title, Tr, to_xml)
 from .data import check_entry, read_annotations
 from .files import InputError, command, progress, read_image, write_whole
-from .landmarks import REGIONS, show_faces
+from .landmarks import REGIONS, draw_points, fit_square, into_square, show_faces
 from .models import Predictor, count_parameters, multiply_adds
 from .pose import euler_angles
 
@@ -75,7 +81,9 @@ def auc(
     "Area under the CED from 0 to the threshold, divided by the threshold; exact, since the curve is made of steps."
     return float(np.clip(threshold - np.asarray(errors), 0, None).mean() / threshold)
 
-# %% ../nbs/03_eval.ipynb #e53f8807
+# %% ../nbs/03_eval.ipynb #f7f2a71b
+def _plain(name): return ' ' + name.replace('$', r'\$')      # as a label: no formula, and not hidden for a leading underscore
+
 def plot_ced(
     scores:dict, # name -> Scores
     threshold=8, # right end of the axis, in percent
@@ -84,7 +92,7 @@ def plot_ced(
     fig, ax = plt.subplots(figsize=(3.4, 2.4))
     for name, s in scores.items():
         x, y = ced(s.nme)
-        ax.step([0, *x, max(threshold, x[-1])], [0, *y, 1], where='post', lw=1, label=f'{name}, AUC {auc(s.nme, threshold):.2f}')
+        ax.step([0, *x, max(threshold, x[-1])], [0, *y, 1], where='post', lw=1, label=f'{_plain(name)}, AUC {auc(s.nme, threshold):.2f}')
     ax.set(xlim=(0, threshold), ylim=(0, 1)); ax.set_xlabel('NME, %', fontsize=7); ax.set_ylabel('share of faces', fontsize=7)
     ax.legend(fontsize=6, frameon=False); ax.tick_params(labelsize=6); ax.grid(alpha=.3)
     fig.tight_layout()
@@ -106,6 +114,22 @@ def by_yaw(
     yaw = abs(s.angles[:, 1])
     groups = {f'{a}-{b}': s.nme[(yaw >= a) & (yaw <= b if b == 90 else yaw < b)] for a, b in YAWS}
     return {k: float(v.mean()) if len(v) else float('nan') for k, v in groups.items()}
+
+# %% ../nbs/03_eval.ipynb #66d7a10b
+def plot_where(
+    scores:dict, # name -> Scores
+): # the figure
+    "Mean error by region and by yaw, a bar a model."
+    fig, axs = plt.subplots(1, 2, figsize=(7, 2.2), width_ratios=[8, 3])
+    for ax, split, label in zip(axs, (by_region, by_yaw), ('region', 'yaw, degrees')):
+        for k, (name, s) in enumerate(scores.items()):
+            groups, width = split(s), .8/len(scores)
+            ax.bar(np.arange(len(groups)) + (k - (len(scores) - 1)/2)*width, groups.values(), width*.9, label=_plain(name))
+        ax.set_xticks(range(len(groups)), [g.replace('_', '\n') for g in groups])
+        ax.set_title(f'NME, %, by {label}', fontsize=7); ax.tick_params(labelsize=6)
+    if len(scores) > 1: axs[0].legend(fontsize=6, frameon=False)
+    fig.tight_layout()
+    return fig
 
 # %% ../nbs/03_eval.ipynb #57701d80
 def worst_faces(
@@ -167,30 +191,160 @@ def to_csv(
     w = csv.DictWriter(out, list(rows[0])); w.writeheader(); w.writerows(rows)
     return out.getvalue()
 
+# %% ../nbs/03_eval.ipynb #ebc6212e
+def read_log(
+    model_path, # a saved model
+): # column -> list of numbers; None where there is no readable log
+    "The `train.logs` of the training that saved this model: beside it, or beside its folder `best_model`."
+    folder = Path(model_path).resolve().parent
+    path = (folder.parent if folder.name == 'best_model' else folder)/'train.logs'
+    try: rows = list(csv.DictReader(path.read_text().splitlines()))
+    except (OSError, UnicodeDecodeError): return None
+    try: return {k: [float(r[k]) for r in rows] for k in ('epoch', 'train_loss', 'valid_loss', 'nme')} if rows else None
+    except (KeyError, TypeError, ValueError): return None
+
+def plot_training(
+    logs:dict, # name -> what `read_log` returned
+): # the figure
+    "NME and losses by epoch."
+    fig, axs = plt.subplots(1, 2, figsize=(7, 2.2))
+    for k, (name, log) in enumerate(logs.items()):
+        axs[0].plot(log['epoch'], log['nme'], f'C{k}', lw=1, label=_plain(name))
+        axs[1].plot(log['epoch'], log['train_loss'], f'C{k}:', lw=1); axs[1].plot(log['epoch'], log['valid_loss'], f'C{k}', lw=1)
+    for ax, label in zip(axs, ('NME on the validation faces, %', 'loss: training dotted, validation solid')):
+        ax.set_title(label, fontsize=7); ax.set_xlabel('epoch', fontsize=7); ax.tick_params(labelsize=6); ax.grid(alpha=.3)
+    axs[0].legend(fontsize=6, frameon=False)
+    fig.tight_layout()
+    return fig
+
+# %% ../nbs/03_eval.ipynb #41be2ce6
+def _uri(data, kind): return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
+
+def as_svg(
+    plot,    # plot_ced, plot_where or plot_training
+    what,    # its argument
+    alt:str, # what is to be seen, in words
+): # an Img
+    "A plot as a picture inside the page, with ink that follows the reader's light or dark setting."
+    ink, out = '#123456', io.StringIO()
+    with plt.rc_context(dict.fromkeys(['text.color', 'axes.labelcolor', 'axes.edgecolor', 'xtick.color', 'ytick.color'], ink)):
+        fig = plot(what)
+        fig.savefig(out, format='svg', transparent=True, metadata=dict(Date=None))
+    width = f'max-width:{6.5*fig.get_figwidth():.0f}rem'
+    plt.close(fig)
+    style = '<style>svg{color:#1b1b1b}@media(prefers-color-scheme:dark){svg{color:#e6e6e6}}@media print{svg{color:#000}}</style>'
+    text = re.sub(r'(<svg[^>]*>)', r'\1' + style, out.getvalue().replace(ink, 'currentColor'), count=1)
+    return Img(src=_uri(text.encode(), 'svg+xml'), alt=alt, style=width)
+
+def face_figure(
+    s:Scores, # of one model
+    k:int,    # number of the face
+    size=240, # side of a picture in pixels
+): # a Figure
+    "One face: the prediction on the left, the truth on the right."
+    square, fit = fit_square(read_image(s.paths[k]), size)
+    both = np.hstack([draw_points(square, into_square(p[k], fit)) for p in (s.pred, s.true)])
+    data, name = cv2.imencode('.jpg', both[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes(), s.paths[k].name
+    return Figure(Img(src=_uri(data, 'jpeg'), alt=f'{name}: prediction left, truth right', width=2*size, height=size),
+                  Figcaption(f'{name}: NME {s.nme[k]:.1f} %, yaw {s.angles[k, 1]:.0f}°'))
+
+# %% ../nbs/03_eval.ipynb #1f4de610
+_css = ''':root{color-scheme:light dark;--ink:#1b1b1b;--paper:#fff;--soft:#666;--line:#d8d8d8}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--paper:#15171a;--soft:#a0a0a0;--line:#3a3d42}}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+main{max-width:66rem;margin:0 auto;padding:1.5rem 1rem 3rem} h1,h2{line-height:1.2} h2{margin:2.2rem 0 .6rem;font-size:1.25rem}
+.scroll{overflow-x:auto} table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums} caption,p,figcaption{color:var(--soft)}
+caption{text-align:left;padding-bottom:.4rem} th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;overflow-wrap:break-word;max-width:22rem}
+th:first-child{text-align:left} thead th{vertical-align:bottom;overflow-wrap:normal} img{max-width:100%;height:auto} .plot img{width:100%}
+.faces{display:grid;grid-template-columns:repeat(auto-fill,minmax(19rem,1fr));gap:1rem} figure{margin:0} figcaption{font-size:.8rem}
+@media print{body{font-size:10pt;background:#fff;color:#000} main{max-width:none;padding:0} figure,tr{break-inside:avoid} h2{break-after:avoid}}'''
+
+def html_table(
+    head,    # column names
+    rows,    # lists of texts, the first of each being its name
+    caption, # a sentence
+): # an element
+    "A table that scrolls where the window is narrow."
+    body = [Tr(Th(first, scope='row'), *map(Td, rest)) for first, *rest in rows]
+    return Section(Table(Caption(caption), Thead(Tr(*(Th(h, scope='col') for h in head))), Tbody(*body)), cls='scroll', tabindex=0)
+
+def settings_table(
+    predictors:dict, # name -> Predictor
+): # an element
+    "What each model's file says about its training, model by model."
+    said = {n: p.info.get('settings') if isinstance(p.info.get('settings'), dict) else {} for n, p in predictors.items()}
+    said = {n: {'NME when saved': p.info.get('nme')} | {str(k): v for k, v in said[n].items()} for n, p in predictors.items()}
+    keys = dict.fromkeys(k for d in said.values() for k in d)
+    cell = lambda v: f'{v:.2f}' if isinstance(v, float) and v > 1 else str(v)[:100]
+    return html_table(['', *said], [[k[:60], *(cell(d[k]) if k in d else '' for d in said.values())] for k in keys], 'As written in the models\' files.')
+
+# %% ../nbs/03_eval.ipynb #ef3932a5
+def report_html(
+    rows,            # of the table
+    scores:dict,     # name -> Scores
+    predictors:dict, # name -> Predictor
+    paths,           # the models' files
+    source,          # the folder of labelled faces
+    flip=False,      # were predictions averaged with those for the mirrored images?
+): # text of the page
+    "The whole evaluation as one HTML file."
+    n, many, when = len(next(iter(scores.values()))), len(scores) > 1, datetime.now().astimezone()
+    regions = [[name.replace('_', ' '), *(f'{by_region(s)[name]:.2f}' for s in scores.values())] for name in REGIONS]
+    logs = {name: read_log(p) for name, p in zip(scores, paths)}
+    found, missing = {k: v for k, v in logs.items() if v}, [k for k, v in logs.items() if not v]
+    page = [H1('Facial landmarks: ' + ', '.join(scores)),
+        P(f'{n} faces of {source}, {when:%d %B %Y, %H:%M}. ' + ('Each prediction is averaged with the one for the mirrored image.' if flip else '')),
+        html_table(list(rows[0]), [[_cell(v).replace('nan', '–') for v in r.values()] for r in rows],
+            f'NME, median and yaw columns: the mean distance of the 68 points in % of the image\'s side, lower is better. AUC up to {AREA} %; failures are faces above {FAILURE} %. '
+            'ms: one face, one thread, on this machine.'),
+        H2('The whole distribution'), Section(as_svg(plot_ced, scores, 'Share of faces below each error, a curve for each model'), cls='plot'),
+        H2('Where it goes wrong'), Section(as_svg(plot_where, scores, 'Mean error by region of the face, and by how far the head is turned'), cls='plot'),
+        html_table(['region', *scores], regions, 'NME in % by region.')]
+    for name, s in scores.items():
+        page += [H2('The worst faces' + (f' of {name}' if many else '')), Section(*(face_figure(s, k) for k in np.argsort(-s.nme)[:8]), cls='faces')]
+    page += [H2('Training')]
+    if found: page += [Section(as_svg(plot_training, found, 'NME and losses by epoch'), cls='plot')]
+    page += [P(f'There is no readable train.logs beside {m}, so its training cannot be drawn.') for m in missing] + [H2('Settings'), settings_table(predictors)]
+    page += [P(f'flmk {flmk.__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}.')]
+    head = Head(Meta(charset='utf-8'), Meta(name='viewport', content='width=device-width'), Title('Landmark report'), Style(NotStr(_css)))
+    return '<!doctype html>\n' + to_xml(Html(head, Body(Main(*page)), lang='en'), indent=False)
+
+# %% ../nbs/03_eval.ipynb #8b5f1bd0
+def save_figures(
+    out,          # folder for the pictures
+    figures:dict, # name -> figure
+): # list of paths
+    "Write each figure as a PNG and close it."
+    for name, fig in figures.items():
+        with write_whole(Path(out)/f'{name}.png') as p: fig.savefig(p, dpi=120, format='png')
+        plt.close(fig)
+    return [Path(out)/f'{name}.png' for name in figures]
+
 # %% ../nbs/03_eval.ipynb #b080644f
 def _names(paths):
     "A short name for each model: its file's, or the folder's of the training that it is the best of; no two alike."
     short = [p.parent.parent.name if p.parent.name == 'best_model' else p.name.split('.')[0] for p in map(Path, paths)]
     return [f'{s}-{k + 1}' if short.count(s) > 1 else s for k, s in enumerate(short)]
 
-# %% ../nbs/03_eval.ipynb #43723cb9
+# %% ../nbs/03_eval.ipynb #dfe031cf
 @command
 def flmk_eval(
     model_path:Param('one or several saved models', str, nargs='+')=['best.pth.tar'],
     source:str='data/AFLW/data',   # folder with aflw_val
     out:str='output',              # folder for scores.md, scores.csv and pictures
     flip:bool=False,               # average with the prediction for the mirrored image
-):
+    report:str=None,               # also write everything as one HTML file, such as report.html
+): # name -> Scores
     "Score models on the validation faces."
     paths = [model_path] if isinstance(model_path, (str, Path)) else list(model_path)
-    predictors = [Predictor(p, flip) for p in paths]                        # complain before the work begins
-    scores = {n: evaluate(p, Path(source)/'aflw_val') for n, p in zip(_names(paths), predictors)}
-    rows = [score_row(n, *o) for n, *o in zip(scores, paths, predictors, scores.values())]
+    predictors = {n: Predictor(p, flip) for n, p in zip(_names(paths), paths)}     # complain before the work begins
+    scores = {n: evaluate(p, Path(source)/'aflw_val') for n, p in predictors.items()}
+    rows = [score_row(n, *o) for n, *o in zip(scores, paths, predictors.values(), scores.values())]
     for name, text in (('scores.md', to_markdown(rows)), ('scores.csv', to_csv(rows))):
         with write_whole(Path(out)/name) as p: p.write_text(text)
-    figures = dict(ced=plot_ced(scores)) | {f'worst_{n}': worst_faces(s) for n, s in scores.items()}
-    for name, fig in figures.items():
-        with write_whole(Path(out)/f'{name}.png') as p: fig.savefig(p, dpi=120, format='png')
-        plt.close(fig)
+    figures = save_figures(out, dict(ced=plot_ced(scores)) | {f'worst_{n}': worst_faces(s) for n, s in scores.items()})
+    if report:
+        with write_whole(report) as p: p.write_text(report_html(rows, scores, predictors, paths, Path(source)/'aflw_val', flip), encoding='utf-8')
     print(to_markdown(rows) + "by region, NME in %: " + '; '.join(f"{n}: " + ', '.join(f"{k} {v:.2f}" for k, v in by_region(s).items()) for n, s in scores.items()))
-    print(f'written to {out}: scores.md, scores.csv,', *(f'{n}.png' for n in figures))
+    print(f'written to {out}: scores.md, scores.csv,', *(p.name for p in figures), *([f'and {report}'] if report else []))
+    return scores

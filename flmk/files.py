@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['InputError', 'command', 'write_whole', 'load_pickle', 'read_image', 'progress']
 
-# %% ../nbs/15_files.ipynb #bfa1ef5d
+# %% ../nbs/15_files.ipynb #27abc4cb
 import contextlib, os, pickle, sys, warnings
 from functools import wraps
 from pathlib import Path
@@ -14,24 +14,25 @@ from uuid import uuid4
 import numpy as np
 from fastcore.script import call_parse, is_cli
 from fastprogress.fastprogress import ConsoleProgressBar, progress_bar
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 # %% ../nbs/15_files.ipynb #ba857dd9
 class InputError(Exception):
     "Something that the user can mend; the message says what, where and what to do, in one line."
 
-# %% ../nbs/15_files.ipynb #04768496
+# %% ../nbs/15_files.ipynb #41774560
 def command(
     func, # function with docments; each argument becomes an option
 ):
     "Like fastcore's `call_parse`, but an `InputError` on the command line is one line and exit status 2."
     @wraps(func)
     def _f(*args, **kwargs):
-        try: return func(*args, **kwargs)
+        try: result = func(*args, **kwargs)
         except (InputError, KeyboardInterrupt) as e:
             if not is_cli(cli): raise                    # called from Python
             print(f'{func.__name__}: {e or "interrupted"}', file=sys.stderr)
             sys.exit(2 if isinstance(e, InputError) else 130)
+        return None if is_cli(cli) else result           # a shell would take it for the exit status
     cli = call_parse(_f)
     return cli
 
@@ -96,9 +97,9 @@ def _rgb(
         im = Image.alpha_composite(Image.new('RGBA', im.size, 'black'), im)
     return im.convert('RGB')
 
-# %% ../nbs/15_files.ipynb #939a1018
+# %% ../nbs/15_files.ipynb #4c8ead95
 def read_image(
-    path, # an image file of any format that Pillow reads
+    path, # an image file of any format that Pillow reads: its path, or the open file with its `name`
 ): # uint8 array (height, width, 3), RGB, turned as its EXIF header says
     "Read an image; raises `InputError` where it is missing, truncated, too large or no image."
     try:
@@ -107,8 +108,10 @@ def read_image(
             with Image.open(path) as im: return np.array(_rgb(ImageOps.exif_transpose(im)))
     except FileNotFoundError as e: raise InputError(f'{path} is missing') from e
     except Exception as e:
-        why = 'the file is empty' if Path(path).is_file() and not Path(path).stat().st_size else str(e).splitlines()[0]
-        raise InputError(f'{path} cannot be read as an image: {why}') from e
+        opened, why = hasattr(path, 'read'), (str(e) or type(e).__name__).splitlines()[0]
+        if isinstance(e, UnidentifiedImageError): why = 'no image, or of an unknown format'
+        if not opened and Path(path).is_file() and not Path(path).stat().st_size: why = 'the file is empty'
+        raise InputError(f'{path.name if opened else path} cannot be read as an image: {why}') from e
 
 # %% ../nbs/15_files.ipynb #b29a47d5
 def progress(
