@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['YAWS', 'FAILURE', 'AREA', 'Scores', 'evaluate', 'ced', 'failure_rate', 'auc', 'plot_ced', 'by_region', 'by_yaw',
-           'plot_where', 'worst_faces', 'milliseconds', 'score_row', 'to_markdown', 'to_csv', 'read_log',
+           'plot_where', 'point_shift', 'worst_faces', 'milliseconds', 'score_row', 'to_markdown', 'to_csv', 'read_log',
            'plot_training', 'as_svg', 'face_figure', 'html_table', 'settings_table', 'report_html', 'save_figures',
            'flmk_eval']
 
-# %% ../nbs/03_eval.ipynb #4bd56882
+# %% ../nbs/03_eval.ipynb #ee883d75
 import base64, csv, io, platform, re, time
 from datetime import datetime
 from pathlib import Path
@@ -24,9 +24,9 @@ from fastcore.xml import (Body, Caption, Figcaption, Figure, H1, H2, Head, Html,
                           Thead, Title, Tr, to_xml)
 from .data import check_entry, read_annotations
 from .files import InputError, command, progress, read_image, write_whole
-from .landmarks import REGIONS, draw_points, fit_square, into_square, show_faces
+from .landmarks import FLIP, REGIONS, draw_points, fit_square, into_square, show_faces
 from .models import Predictor, count_parameters, multiply_adds
-from .pose import euler_angles
+from .pose import euler_angles, rotation
 
 # %% ../nbs/03_eval.ipynb #78929df0
 class Scores:
@@ -115,7 +115,7 @@ def by_yaw(
     groups = {f'{a}-{b}': s.nme[(yaw >= a) & (yaw <= b if b == 90 else yaw < b)] for a, b in YAWS}
     return {k: float(v.mean()) if len(v) else float('nan') for k, v in groups.items()}
 
-# %% ../nbs/03_eval.ipynb #66d7a10b
+# %% ../nbs/03_eval.ipynb #a06a740f
 def plot_where(
     scores:dict, # name -> Scores
 ): # the figure
@@ -127,9 +127,19 @@ def plot_where(
             ax.bar(np.arange(len(groups)) + (k - (len(scores) - 1)/2)*width, groups.values(), width*.9, label=_plain(name))
         ax.set_xticks(range(len(groups)), [g.replace('_', '\n') for g in groups])
         ax.set_title(f'NME, %, by {label}', fontsize=7); ax.tick_params(labelsize=6)
-    if len(scores) > 1: axs[0].legend(fontsize=6, frameon=False)
+    if len(scores) > 1: axs[0].legend(fontsize=6, frameon=False, ncols=4, loc='lower left', bbox_to_anchor=(0, 1.1))
     fig.tight_layout()
     return fig
+
+# %% ../nbs/03_eval.ipynb #80eda124
+def point_shift(
+    s:Scores, # scores of one model
+): # (68, 2) percent of the face's box, x to the right of the upright face, y down; one half mirrors the other
+    "Mean error vector of each point in the face's own frame: by how much predictions differ from labels as a whole."
+    turn = rotation(s.angles*[0, 0, 1]).numpy()[:, :2, :2]
+    box = np.ptp(s.true, axis=1).max(1)[:, None, None]
+    mean = ((s.pred - s.true) @ turn / box).mean(0)*100
+    return (mean + mean[FLIP]*[-1, 1])/2
 
 # %% ../nbs/03_eval.ipynb #57701d80
 def worst_faces(
@@ -191,7 +201,7 @@ def to_csv(
     w = csv.DictWriter(out, list(rows[0])); w.writeheader(); w.writerows(rows)
     return out.getvalue()
 
-# %% ../nbs/03_eval.ipynb #ebc6212e
+# %% ../nbs/03_eval.ipynb #0c6b618c
 def read_log(
     model_path, # a saved model
 ): # column -> list of numbers; None where there is no readable log
@@ -209,7 +219,7 @@ def plot_training(
     "NME and losses by epoch."
     fig, axs = plt.subplots(1, 2, figsize=(7, 2.2))
     for k, (name, log) in enumerate(logs.items()):
-        axs[0].plot(log['epoch'], log['nme'], f'C{k}', lw=1, label=_plain(name))
+        axs[0].plot(log['epoch'], log['nme'], f'C{k}', lw=1, marker='.', ms=2, label=_plain(name))
         axs[1].plot(log['epoch'], log['train_loss'], f'C{k}:', lw=1); axs[1].plot(log['epoch'], log['valid_loss'], f'C{k}', lw=1)
     for ax, label in zip(axs, ('NME on the validation faces, %', 'loss: training dotted, validation solid')):
         ax.set_title(label, fontsize=7); ax.set_xlabel('epoch', fontsize=7); ax.tick_params(labelsize=6); ax.grid(alpha=.3)
