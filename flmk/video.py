@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DRIFT', 'SMOOTH', 'LARGEST', 'OneEuro', 'drifted', 'Track', 'Tracker', 'frames_of', 'predict_video', 'flmk_predict']
 
-# %% ../nbs/23_video.ipynb #aaf2a282
+# %% ../nbs/23_video.ipynb #6a5641b5
 import os, sys, time
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from fastcore.script import Param
 from .deploy import load_predictor
 from .files import InputError, command, write_whole
 from .landmarks import N_POINTS
-from .photos import (VIDEOS, FaceFinder, as_faces, copy_names, draw_faces, faces_csv, faces_json, find_files, look_twice, overlap, predict_boxes, predict_photos,
-                         sharpen, square_of_points)
+from .photos import (VIDEOS, FaceFinder, as_faces, copy_names, draw_faces, faces_csv, faces_json, find_files, look_twice, overlap, predict_boxes, predict_photos, square_of_points)
+
+os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')       # what FFmpeg would print is said in one line of ours
 
 # %% ../nbs/23_video.ipynb #1bf21852
 class OneEuro:
@@ -41,9 +42,9 @@ class OneEuro:
         self.t = t
         return self.x
 
-# %% ../nbs/23_video.ipynb #fd97c389
+# %% ../nbs/23_video.ipynb #ff2b5014
 DRIFT = 3.      # percent of the crop's side
-SMOOTH = 1., 20. # min_cutoff in hertz, and beta in hertz for each side of the crop a second
+SMOOTH = 2., 20. # min_cutoff in hertz, and beta in hertz for each side of the crop a second
 
 def drifted(
     old, new,  # squares (left, top, side) of two frames
@@ -120,8 +121,7 @@ class Tracker:
         smooth = np.reshape([k.update(p, t) for k, p in zip(tracks, points)], (-1, N_POINTS, 2))
         return [{**f, 'face': k.number} for f, k in zip(as_faces(boxes, smooth, doubt), tracks)]
 
-# %% ../nbs/23_video.ipynb #ffbc1f85
-os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')       # what FFmpeg would print is said in one line of ours
+# %% ../nbs/23_video.ipynb #ee475e29
 LARGEST = 8192                                              # pixels, of a frame's side
 
 def frames_of(
