@@ -31,7 +31,7 @@ def with_pixels(
         def forward(self, faces): return from_unit(self.model((faces - self.mean)/self.std), info['img_size'])
     return WithPixels().eval()
 
-# %% ../nbs/14_deploy.ipynb #705a3caf
+# %% ../nbs/14_deploy.ipynb #be9c1066
 LICENCE = 'code: Apache-2.0; weights: under the terms of the data they were trained on'
 
 def describe(
@@ -47,7 +47,7 @@ def describe(
                 input='RGB, 0..255, (n, 3, img_size, img_size)', points='iBUG 68 (300-W order), x y',
                 pixels='of the input image; x right, y down; the origin is the centre of the top-left pixel',
                 nme='not measured' if info['nme'] is None else f"{info['nme']:.3f} % of the image's side on aflw_val",
-                trained_on=trained_on or ' and '.join(sets), licence=licence, reference=json.dumps(REFERENCE.round(4).tolist()).replace(' ', ''))
+                trained_on=trained_on or ' and '.join(sets), licence=licence, reference=json.dumps(REFERENCE.astype(float).round(4).tolist()).replace(' ', ''))
 
 # %% ../nbs/14_deploy.ipynb #83d90024
 OPSET = 20

@@ -34,7 +34,7 @@ def find_files(
         found += some
     return list(dict.fromkeys(found))
 
-# %% ../nbs/22_photos.ipynb #61057ced
+# %% ../nbs/22_photos.ipynb #90591397
 def square_of_box(
     box,        # x, y, width, height of a detected face, in pixels
     margin=1.5, # side of the square / longer side of the box
@@ -44,6 +44,7 @@ def square_of_box(
     side = max(round(max(w, h)*margin), 1)
     return round(x + (w - side)/2), round(y + (h - side)/2), side
 
+# %% ../nbs/22_photos.ipynb #c20bcd7e
 def square_of_points(
     points, # (68, 2) in pixels
 ): # left, top, side: whole pixels
@@ -53,6 +54,7 @@ def square_of_points(
     left, top = (low + high + 1)/2 - [side/2, side*.58]                # + 1: from centres of pixels to their edges
     return round(left), round(top), round(side)
 
+# %% ../nbs/22_photos.ipynb #aed2c70a
 def cut_square(
     img:np.ndarray, # (height, width, 3) uint8
     square,         # left, top, side
@@ -65,7 +67,7 @@ def cut_square(
     if part.size: out[y:y + part.shape[0], x:x + part.shape[1]] = part
     return out
 
-# %% ../nbs/22_photos.ipynb #891921ba
+# %% ../nbs/22_photos.ipynb #b860d618
 def _cascades():
     "A function from a small RGB image to boxes by OpenCV's frontal and profile cascades."
     front, profile = (cv2.CascadeClassifier(f'{cv2.data.haarcascades}haarcascade_{n}.xml') for n in ('frontalface_default', 'profileface'))
@@ -77,6 +79,7 @@ def _cascades():
         return [*search(front, grey), *search(profile, grey), *mirrored]
     return find
 
+# %% ../nbs/22_photos.ipynb #e68f03c9
 def _yunet(path):
     "The same by YuNet's model file; raises `InputError` where it is none."
     from cv2.utils.logging import LOG_LEVEL_SILENT, setLogLevel
@@ -109,7 +112,7 @@ class FaceFinder:
         small = cv2.resize(img, None, fx=s, fy=s, interpolation=cv2.INTER_AREA) if s < 1 else img
         return np.reshape(self.find(small), (-1, 4))/s
 
-# %% ../nbs/22_photos.ipynb #0f15cac6
+# %% ../nbs/22_photos.ipynb #26398c9f
 def look(
     predictor,      # of flmk.models or flmk.deploy, without its own flip
     img:np.ndarray, # (height, width, 3) uint8, RGB
@@ -118,6 +121,7 @@ def look(
     "Predict crops of one image."
     return predictor([cut_square(img, s) for s in squares]) + np.reshape([s[:2] for s in squares], (-1, 1, 2))
 
+# %% ../nbs/22_photos.ipynb #c13d7fd9
 def look_twice(
     predictor,  # as for `look`
     img,        # as for `look`
@@ -129,6 +133,7 @@ def look_twice(
     a, b = look(predictor, img, squares), flip_points(mirrored, width)
     return (a + b)/2, np.linalg.norm(a - b, axis=-1).mean(-1)*100/sides
 
+# %% ../nbs/22_photos.ipynb #b9f170f7
 def sharpen(
     squares, # left, top, side of the crops
     points,  # (n, 68, 2) that were found in them
@@ -166,7 +171,7 @@ def predict_boxes(
     kept = sorted(kept, key=lambda k: where[k][0])                                  # from left to right
     return kept, points[kept], doubt[kept]
 
-# %% ../nbs/22_photos.ipynb #45a42fa3
+# %% ../nbs/22_photos.ipynb #2e720a41
 CROP = 384
 SMALLEST = 16   # pixels
 
@@ -178,6 +183,7 @@ def is_crop(
     if crops not in ('auto', 'yes', 'no'): raise InputError(f'crops is {crops!r}: choose auto, yes or no')
     return crops == 'yes' or crops == 'auto' and img.shape[:2] == (CROP, CROP)
 
+# %% ../nbs/22_photos.ipynb #53a81aa4
 def as_faces(
     boxes,  # (n, 4) x, y, width, height
     points, # (n, 68, 2) in pixels
@@ -187,6 +193,7 @@ def as_faces(
     return [dict(face=k, box=np.asarray(b), points=p, doubt=float(d), **dict(zip(('pitch', 'yaw', 'roll'), map(float, euler_angles(p)))))
             for k, (b, p, d) in enumerate(zip(boxes, points, doubt))]
 
+# %% ../nbs/22_photos.ipynb #d503dbf5
 def faces_of(
     predictor,        # of flmk.models or flmk.deploy
     finder:FaceFinder,# finds faces in photographs
@@ -221,10 +228,11 @@ def draw_faces(
         cv2.putText(img, str(f['face']), (x + 3*thick, y + bh - 4*thick), cv2.FONT_HERSHEY_SIMPLEX, max(bw/250, .3), (255, 220, 0), thick, cv2.LINE_AA)
     return img
 
-# %% ../nbs/22_photos.ipynb #bea4f574
+# %% ../nbs/22_photos.ipynb #a3179c0b
 CONFIDENCE = 'none: the network regresses points for any picture and gives no probability; doubt is the distance from the mirrored picture\'s answer, in percent of the crop\'s side'
 COLUMNS = ['face', 'x', 'y', 'width', 'height', *(f'{c}{k}' for k in range(1, N_POINTS + 1) for c in 'xy'), 'pitch', 'yaw', 'roll', 'doubt']
 
+# %% ../nbs/22_photos.ipynb #a0f9cad3
 def faces_csv(
     rows, # pairs of a dict with what comes first (image, or frame and seconds) and a face of `as_faces`
     first=('image',), # the columns of the former
@@ -238,6 +246,7 @@ def faces_csv(
         w.writerow([*(about[k] for k in first), f['face'], *(f'{v:.2f}' for v in numbers)])
     return out.getvalue()
 
+# %% ../nbs/22_photos.ipynb #c278d88a
 def faces_json(
     rows,  # as for `faces_csv`
     **about, # what else is to be said
@@ -249,7 +258,7 @@ def faces_json(
     head = dict(points='iBUG 68, x y in pixels of the upright image, origin at the centre of its top-left pixel', angles='degrees', confidence=CONFIDENCE)
     return json.dumps({**head, **about, 'faces': [{**a, **face(f)} for a, f in rows]}, indent=1) + '\n'
 
-# %% ../nbs/22_photos.ipynb #7f53493a
+# %% ../nbs/22_photos.ipynb #0790e101
 def copy_names(
     paths,  # originals
     folder, # for their copies
@@ -266,6 +275,7 @@ def copy_names(
     if lost: raise InputError(f'{lost[0]} would be overwritten by its own annotated copy: give another folder by --out')
     return copies
 
+# %% ../nbs/22_photos.ipynb #83397673
 def predict_photos(
     predictor,         # of flmk.models or flmk.deploy
     finder:FaceFinder, # finds faces in photographs

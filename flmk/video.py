@@ -42,7 +42,7 @@ class OneEuro:
         self.t = t
         return self.x
 
-# %% ../nbs/23_video.ipynb #ff2b5014
+# %% ../nbs/23_video.ipynb #72987a2d
 DRIFT = 3.      # percent of the crop's side
 SMOOTH = 2., 20. # min_cutoff in hertz, and beta in hertz for each side of the crop a second
 
@@ -59,6 +59,7 @@ def drifted(
     inside = max(min(u + b, w) - max(u, 0), 0)*max(min(v + b, h) - max(v, 0), 0)
     return 'outside' if inside < b*b/3 else None
 
+# %% ../nbs/23_video.ipynb #3b048180
 class Track:
     "One face that is followed."
     def __init__(self,
@@ -147,7 +148,7 @@ def frames_of(
             more, frame = film.read(); n += 1
     finally: film.release()
 
-# %% ../nbs/23_video.ipynb #31b0429b
+# %% ../nbs/23_video.ipynb #a49fd8dd
 def predict_video(
     tracker:Tracker, # a fresh one
     source,          # a video file, or the number of a camera
@@ -177,6 +178,7 @@ def predict_video(
     if film: os.replace(part, drawn)
     return rows, n + 1, (n + 1)/(time.perf_counter() - start)
 
+# %% ../nbs/23_video.ipynb #eca751d7
 def _writer(path, fps, shape):
     "A film to write to."
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +192,7 @@ def _annotated(frame, faces, rate):
     cv2.putText(img, f'{rate:.0f} fps', (6, 18), cv2.FONT_HERSHEY_SIMPLEX, .5, (255, 220, 0), 1, cv2.LINE_AA)
     return np.ascontiguousarray(img[..., ::-1])
 
-# %% ../nbs/23_video.ipynb #279bb1c1
+# %% ../nbs/23_video.ipynb #debb2c5c
 def _write_rows(path, rows, first, format, **about):
     "A table as csv or json."
     text = faces_csv(rows, first) if format == 'csv' else faces_json(rows, **about)
@@ -202,6 +204,7 @@ def _few(names, n=10):
     names = list(map(str, names))
     return ', '.join(names[:n]) + (f' and {len(names) - n} more' if len(names) > n else '')
 
+# %% ../nbs/23_video.ipynb #d986ed9a
 def _predict_films(films, make_tracker, out, draw, format, seconds, about):
     "All films, each with its own table; returns why some failed."
     failed, copies = [], copy_names([f'camera{f}' if isinstance(f, int) else f for f in films], Path(out)/'drawn', '.mp4')
