@@ -71,7 +71,7 @@ def onnx_bytes(
     program.model.metadata_props.update(metadata)
     return program.model_proto.SerializeToString()
 
-# %% ../nbs/14_deploy.ipynb #821fa98c
+# %% ../nbs/14_deploy.ipynb #874464d8
 def _check_contract(session, path):
     "The metadata of a session, its `img_size` a number; raises `InputError` where the graph is another's."
     said = session.get_modelmeta().custom_metadata_map
@@ -82,6 +82,7 @@ def _check_contract(session, path):
         raise InputError(f'{path} is an ONNX file, but not one of flmk_export: export your model with flmk_export')
     return {**said, 'img_size': size}
 
+# %% ../nbs/14_deploy.ipynb #57df15cf
 def load_onnx(
     path,          # file written by `flmk_export`, or its content as bytes
     threads:int=0, # of one prediction; 0 leaves the choice to ONNX Runtime
@@ -135,7 +136,7 @@ def load_predictor(
     from flmk.models import Predictor
     return Predictor(path, flip) if start == b'PK' or '.pth' in Path(path).suffixes else OnnxPredictor(path, flip)
 
-# %% ../nbs/14_deploy.ipynb #e7ee8a0e
+# %% ../nbs/14_deploy.ipynb #4467e14d
 TOLERANCE = .05   # pixels, in a crop of 384
 
 def trial_faces(
@@ -149,6 +150,7 @@ def trial_faces(
     from flmk.faces import render_face
     return [render_face(14, k, 112)[0] for k in range(4)], 'rendered faces'
 
+# %% ../nbs/14_deploy.ipynb #6d47cfa7
 def largest_difference(
     content:bytes, # an exported file
     net,           # the module of `with_pixels` it was made from
