@@ -6,7 +6,7 @@
 __all__ = ['SETS', 'read_annotations', 'check_entry', 'list_line', 'prepare_folder', 'flmk_prepare', 'FaceFolder', 'Face',
            'face_items', 'FaceLoader', 'ToSize', 'face_block', 'face_dataloaders']
 
-# %% ../nbs/00_data.ipynb #42225301
+# %% ../nbs/00_data.ipynb #8f2fb6ab
 import json, os, shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-import flmk
+import flmk.operators
 from fastai.data.all import *
 from fastai.vision.core import TensorImage, TensorPoint
 from fastai.vision.data import ImageBlock, PointBlock

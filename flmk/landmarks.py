@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['REGIONS', 'N_POINTS', 'CLOSED', 'REFERENCE', 'FLIP', 'COLOURS', 'resize_points', 'to_unit', 'from_unit', 'nme',
-           'fit_square', 'into_square', 'out_of_square', 'flip_points', 'draw_points', 'show_faces']
+           'fit_square', 'into_square', 'out_of_square', 'in_squares', 'flip_points', 'draw_points', 'show_faces']
 
-# %% ../nbs/10_landmarks.ipynb #557356c3
+# %% ../nbs/10_landmarks.ipynb #b79dd591
+from pathlib import Path
+
 import cv2
-import matplotlib.pyplot as plt
 import numpy as np
+
+from .files import InputError, read_image
 
 # %% ../nbs/10_landmarks.ipynb #ca2b1300
 REGIONS = dict(
@@ -98,6 +101,30 @@ def out_of_square(points, fit):
     scale, offset = fit
     return resize_points(points - offset, 1/scale)
 
+# %% ../nbs/10_landmarks.ipynb #6492578b
+def _as_image(image):
+    "An image from a path or an array; raises `InputError` where it is neither."
+    if isinstance(image, (str, Path)): return read_image(image)
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        what = f'{image.dtype} array {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f'an image is a path or a uint8 array (height, width, 3), not a {what}: convert it first')
+    return image
+
+def in_squares(
+    unit_points, # function from uint8 squares (n, size, size, 3) to points (n, 68, 2) in unit coordinates
+    images,      # RGB images (height, width, 3) uint8 of any size, or paths: a list of them, or one
+    size:int,    # side of the squares in pixels
+    bs:int=64,   # images in a batch
+): # (n, 68, 2) points in each image's own pixels; (68, 2) for one image
+    "Predict images by a function that takes squares; raises `InputError` for what is no image."
+    if isinstance(images, (str, Path)) or getattr(images, 'ndim', 0) == 3: return in_squares(unit_points, [images], size)[0]
+    found = [np.empty((0, N_POINTS, 2))]
+    for k in range(0, len(images), bs):
+        squares, fits = zip(*(fit_square(_as_image(i), size) for i in images[k:k + bs]))
+        points = from_unit(unit_points(np.stack(squares)), size)
+        found.append(np.stack([out_of_square(p, f) for p, f in zip(points, fits)]))
+    return np.concatenate(found)
+
 # %% ../nbs/10_landmarks.ipynb #0896834c
 FLIP = [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
         *range(54, 47, -1), *range(59, 54, -1), 64, 63, 62, 61, 60, 67, 66, 65]
@@ -129,7 +156,7 @@ def draw_points(
         for x, y in fixed[idx]: cv2.circle(img, (int(x), int(y)), r*unit, COLOURS[name], -1, cv2.LINE_AA, shift=4)
     return img
 
-# %% ../nbs/10_landmarks.ipynb #a560f0a3
+# %% ../nbs/10_landmarks.ipynb #d9980a3a
 def show_faces(
     imgs,        # images, (height, width, 3) uint8
     points=None, # an array (68, 2) in pixels for each, or nothing
@@ -138,6 +165,7 @@ def show_faces(
     size=1.2,    # of one face, in inches
 ):
     "Show faces in a grid, with their points if there are any; returns the figure."
+    import matplotlib.pyplot as plt                      # here, so that predicting does not wait for it
     imgs = list(imgs)
     ncols = min(ncols, len(imgs)); nrows = -(-len(imgs) // ncols)
     fig, axs = plt.subplots(nrows, ncols, figsize=(ncols*size, nrows*size*(1.15 if titles else 1)), squeeze=False)

@@ -7,7 +7,7 @@ __all__ = ['LOSSES', 'PRESETS', 'l2', 'smooth_l1', 'wing', 'log_l1', 'LandmarkLo
            'recipe_dataloaders', 'face_learner', 'SeedEpochs', 'AverageWeights', 'StopOnNaN', 'Checkpoints',
            'last_snapshot', 'train', 'flmk_train']
 
-# %% ../nbs/02_train.ipynb #ff004484
+# %% ../nbs/02_train.ipynb #d9853be0
 import math, random, shutil, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-import flmk
+import flmk.operators
 from fastai.basics import *
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.schedule import *

@@ -1,0 +1,134 @@
+"Export, photographs and films, as a user types them: black-box, on rendered faces and the shipped model."
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_commands import call, refused
+
+from flmk.faces import render_face
+from flmk.landmarks import nme
+
+root = Path(__file__).parent.parent
+best = root/'best.pth.tar'
+
+
+@pytest.fixture(scope='session')
+def onnx(tmp_path_factory):
+    out = tmp_path_factory.mktemp('onnx')/'landmarks.onnx'
+    done = call('flmk_export', best, out, '--licence', 'test only')
+    assert done.returncode == 0, done.stderr
+    assert 'largest difference' in done.stdout and 'opset' in done.stdout
+    return out
+
+
+@pytest.fixture(scope='session')
+def face(tmp_path_factory):
+    img, points = render_face(77, 1, 384)
+    path = tmp_path_factory.mktemp('face')/'face.png'
+    cv2.imwrite(str(path), img[..., ::-1])
+    return path, points
+
+
+@pytest.fixture(scope='session')
+def clip(face, tmp_path_factory):
+    path = tmp_path_factory.mktemp('clip')/'clip.mp4'
+    film, img = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 25, (192, 192)), cv2.imread(str(face[0]))
+    for k in range(5): film.write(cv2.resize(img, (192, 192)))
+    film.release()
+    return path
+
+
+def table(path): return list(csv.DictReader(path.open()))
+
+
+def points_of(row): return np.array([[float(row[f'{c}{k}']) for c in 'xy'] for k in range(1, 69)])
+
+
+def test_export_contract(onnx):
+    import onnxruntime
+    session = onnxruntime.InferenceSession(onnx, providers=['CPUExecutionProvider'])
+    said = session.get_modelmeta().custom_metadata_map
+    size = int(said['img_size'])
+    assert [(o.name, o.type, o.shape[1:]) for o in session.get_inputs()] == [('faces', 'tensor(float)', [3, size, size])]
+    assert [(o.name, o.type, o.shape[1:]) for o in session.get_outputs()] == [('points', 'tensor(float)', [68, 2])]
+    assert said['licence'] == 'test only' and np.array(json.loads(said['reference'])).shape == (68, 3)
+    assert {'name', 'model', 'points', 'pixels', 'nme', 'trained_on'} <= set(said) and '/' not in said['trained_on']
+    for n in 1, 3: assert session.run(None, dict(faces=np.zeros((n, 3, size, size), np.float32)))[0].shape == (n, 68, 2)
+    assert onnx.stat().st_size < 15e6
+
+
+def test_light_predictor(onnx, face):
+    "Agrees with PyTorch, in a process that never imports it."
+    code = ('import sys; from flmk.deploy import OnnxPredictor; p = OnnxPredictor(sys.argv[1])(sys.argv[2]); '
+            'print(*p.ravel()); print(*{m.split(".")[0] for m in sys.modules} & {"torch", "torchvision", "fastai"})')
+    done = subprocess.run([sys.executable, '-c', code, str(onnx), str(face[0])], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    numbers, imported = done.stdout.split('\n')[:2]
+    from flmk.models import Predictor
+    assert imported == '' and abs(np.array(numbers.split(), float).reshape(68, 2) - Predictor(best)(face[0])).max() < .05
+
+
+def test_export_refused(tmp_path):
+    refused(call('flmk_export', tmp_path/'none.pth.tar', tmp_path/'a.onnx'), 'none.pth.tar', 'missing')
+    (tmp_path/'bad.pth.tar').write_text('no model')
+    refused(call('flmk_export', tmp_path/'bad.pth.tar', tmp_path/'a.onnx'), 'bad.pth.tar')
+    assert not (tmp_path/'a.onnx').exists()
+
+
+def test_bad_onnx(onnx, face, tmp_path):
+    half, foreign = tmp_path/'half.onnx', tmp_path/'foreign.onnx'
+    half.write_bytes(onnx.read_bytes()[:9999])
+    from onnx import helper
+    value = [helper.make_tensor_value_info(n, 1, (1, 3)) for n in ('a', 'b')]
+    graph = helper.make_graph([helper.make_node('Identity', ['a'], ['b'])], 'g', value[:1], value[1:])
+    foreign.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8).SerializeToString())
+    for path, why in ((half, 'not an ONNX file'), (foreign, 'not one of flmk_export'), (tmp_path/'none.onnx', 'cannot be read')):
+        refused(call('flmk_predict', face[0], '--model_path', path, '--out', tmp_path/'out'), path.name, why)
+    assert not (tmp_path/'out').exists()
+
+
+def test_photographs(onnx, face, tmp_path):
+    "A crop, and three files that are none: what can be read is done, and the rest is named."
+    many = tmp_path/'many'; many.mkdir()
+    (many/'face.png').write_bytes(face[0].read_bytes())
+    (many/'cut.png').write_bytes(face[0].read_bytes()[:5000]); (many/'text.jpg').write_text('hello')
+    cv2.imwrite(str(many/'dot.png'), np.zeros((1, 1, 3), np.uint8)); cv2.imwrite(str(many/'wall.png'), np.full((90, 200, 3), 99, np.uint8))
+    before = {p: p.read_bytes() for p in many.iterdir()}
+    done = call('flmk_predict', many, '--model_path', onnx, '--out', tmp_path/'out', '--draw')
+    refused(done, '3 of 5 could not be read')
+    for word in 'cut.png', 'text.jpg', '1 x 1 pixels are too few', 'no face found in 1 image(s)', 'wall.png': assert word in done.stdout, done.stdout
+    rows = table(tmp_path/'out/faces.csv')
+    assert [Path(r['image']).name for r in rows] == ['face.png'] and nme(points_of(rows[0]), face[1]) < 8
+    assert sorted(p.name for p in (tmp_path/'out/drawn').iterdir()) == ['face.jpg', 'wall.jpg']
+    assert {p: p.read_bytes() for p in many.iterdir()} == before
+
+
+def test_both_kinds_agree(onnx, face, tmp_path):
+    for name, model in ('a', onnx), ('b', best):
+        done = call('flmk_predict', face[0], '--model_path', model, '--out', tmp_path/name, '--format', 'json')
+        assert done.returncode == 0, done.stderr
+    a, b = (json.loads((tmp_path/name/'faces.json').read_text()) for name in 'ab')
+    assert a['confidence'].startswith('none') and len(a['faces']) == 1
+    assert abs(np.array(a['faces'][0]['points']) - b['faces'][0]['points']).max() < .05
+
+
+def test_film(onnx, clip, tmp_path):
+    for smooth in [], ['--no-smooth']:
+        done = call('flmk_predict', clip, '--model_path', onnx, '--out', tmp_path, '--draw', *smooth)
+        assert done.returncode == 0 and 'frames a second' in done.stdout and '5 frames' in done.stdout, done.stderr
+        assert (tmp_path/'clip.csv').read_text().startswith('frame,seconds,face,x,y,width,height,x1,y1,')
+        assert (tmp_path/'drawn/clip.mp4').stat().st_size > 1000 and len(list((tmp_path/'drawn').iterdir())) == 1
+
+
+def test_predict_refused(onnx, face, tmp_path):
+    (tmp_path/'bad.mp4').write_text('no film'); (tmp_path/'empty').mkdir()
+    options = '--model_path', onnx, '--out', tmp_path/'out'
+    for args, why in (([], 'nothing to predict'), ([tmp_path/'gone.jpg'], 'gone.jpg is missing'), ([tmp_path/'empty'], 'holds no image'), ([tmp_path/'bad.mp4'], 'no video'),
+                      (['--camera', '99'], 'camera 99 gives no picture'), ([face[0], '--format', 'xml'], 'csv or json'), ([face[0], '--crops', 'maybe'], 'auto, yes or no'),
+                      ([face[0], '--detector', tmp_path/'bad.mp4'], 'FaceDetectorYN'), ([face[0], '--model_path', tmp_path/'none'], 'none')):
+        refused(call('flmk_predict', *options, *args), why)
