@@ -6,11 +6,12 @@
 __all__ = ['SETS', 'read_annotations', 'check_entry', 'list_line', 'prepare_folder', 'flmk_prepare', 'FaceFolder', 'Face',
            'face_items', 'FaceLoader', 'ToSize', 'face_block', 'face_dataloaders']
 
-# %% ../nbs/00_data.ipynb #8f2fb6ab
+# %% ../nbs/00_data.ipynb #baff23b9
 import json, os, shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
+from uuid import uuid4
 
 import cv2
 import numpy as np
@@ -23,8 +24,8 @@ from fastai.vision.core import TensorImage, TensorPoint
 from fastai.vision.data import ImageBlock, PointBlock
 from fastcore.basics import chunked
 from .augment import Augment, Strength
-from .files import InputError, command, load_pickle, progress, read_image, write_whole
-from .landmarks import N_POINTS, fit_square, into_square, to_unit
+from .files import InputError, command, load_pickle, progress, read_image, read_shard, read_square, write_whole
+from .landmarks import N_POINTS, into_square, to_unit
 from .models import NORMALISATION
 from .pose import euler_angles
 
@@ -45,7 +46,9 @@ def read_annotations(
     if not len(names): raise InputError(f'{path} lists no image: get it anew from the organisers')
     return list(names), list(landmarks)
 
-# %% ../nbs/00_data.ipynb #677ae9b0
+# %% ../nbs/00_data.ipynb #cecdefef
+def _stem(name): return Path(name).stem.replace(' ', '_')              # list.txt is separated by spaces
+
 def check_entry(
     name,      # a file name from the annotations
     landmarks, # its landmarks as they were found
@@ -53,7 +56,7 @@ def check_entry(
 ): # float64 array (68, 2); raises `InputError` with the reason
     "Check one entry's name and landmarks."
     if not isinstance(name, str) or Path(name).name != name or name in ('.', '..', ''): raise InputError('not a plain file name')
-    stem = Path(name).stem
+    stem = _stem(name)
     if stem in seen: raise InputError('the name is there twice')
     seen.add(stem)
     try: points = np.array(landmarks, float)
@@ -63,17 +66,16 @@ def check_entry(
     if np.ptp(points, axis=0).max() < 1: raise InputError('all landmarks are in one place')
     return points
 
-# %% ../nbs/00_data.ipynb #8de7d758
-def _image_path(name): return f'imgs/{Path(name).stem}.png'.replace(' ', '_')
+# %% ../nbs/00_data.ipynb #e85fc93e
+def _image_path(name): return f'imgs/{_stem(name)}.png'
 
-# %% ../nbs/00_data.ipynb #bb1b3c85
+# %% ../nbs/00_data.ipynb #40e67586
 def _store(job, size, folder, out):
     "Write one image (name, points) at the new size; returns its name and its points there, or the `InputError`."
     name, points = job
-    try: small, fit = fit_square(read_image(folder/name), size)
+    try: small, fit = read_square(folder/name, size)
     except InputError as e: return name, e
-    with write_whole(out/_image_path(name)) as part:
-        part.write_bytes(cv2.imencode('.png', small[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
+    (out/_image_path(name)).write_bytes(cv2.imencode('.png', small[..., ::-1])[1])      # half a file has no line in the list: it is written again
     return name, into_square(points, fit)
 
 # %% ../nbs/00_data.ipynb #2d49413e
@@ -86,7 +88,7 @@ def list_line(
     numbers = [f'{v:.3f}' for v in np.ravel(points)] + [f'{v:.2f}' for v in angles]
     return ' '.join([path, *numbers]) + '\n'
 
-# %% ../nbs/00_data.ipynb #7a1fe035
+# %% ../nbs/00_data.ipynb #9b475912
 def _recipe(folder, size):
     "What decides a prepared folder's content."
     return dict(version=1, source=str(folder.resolve()), annot_bytes=(folder/'annot.pkl').stat().st_size, size=size)
@@ -96,27 +98,39 @@ def _made_by(folder, recipe):
     try: return json.loads((folder/'prepared.json').read_text()) == recipe
     except (OSError, ValueError): return False
 
-def _started(part, recipe):
-    "Make the hidden folder, or go on in it; returns the paths of the images that are done."
-    if part.exists() and not _made_by(part, recipe): shutil.rmtree(part)
-    part.mkdir(parents=True, exist_ok=True)
-    with write_whole(part/'prepared.json') as p: p.write_text(json.dumps(recipe, indent=1))
-    lines = (part/'list.txt').read_text().splitlines(True) if (part/'list.txt').exists() else []
-    lines = [l for l in lines if l.endswith('\n')]                     # the last one may have been cut off
-    with write_whole(part/'list.txt') as p: p.write_text(''.join(lines))
-    return {l.split(' ', 1)[0] for l in lines}
+def _start(part, recipe):
+    "Make the hidden folder if it is not there; several may try at once."
+    if _made_by(part, recipe): return
+    if part.exists(): shutil.rmtree(part)
+    new = part.with_name(f'{part.name}.{uuid4().hex[:8]}')
+    (new/'imgs').mkdir(parents=True)
+    (new/'prepared.json').write_text(json.dumps(recipe, indent=1))
+    try: new.rename(part)
+    except OSError: shutil.rmtree(new)                                 # somebody else was faster
 
-# %% ../nbs/00_data.ipynb #0161d55b
-def _store_all(jobs, source, part, size, workers, strict):
-    "Store the images of all jobs in parallel and append their lines to the list; returns the bad ones."
+# %% ../nbs/00_data.ipynb #c28668b5
+def _whole_lines(*lists): return [l for f in lists for l in f.read_text().splitlines(True) if l.endswith('\n')]   # a last one may have been cut off
+
+def _finished(part):
+    "The lines of all lists in a hidden folder whose image is there, by its path."
+    there = {f'imgs/{e.name}' for e in os.scandir(part/'imgs')}
+    return {path: l for l in _whole_lines(*part.glob('list*.txt')) if (path := l.split(' ', 1)[0]) in there}
+
+# %% ../nbs/00_data.ipynb #849f5768
+def _store_all(jobs, source, part, listing, size, workers, strict):
+    "Store the images of all jobs in parallel and append their lines to a list; returns the bad ones."
     bad, step = [], progress(range(len(jobs)), label=source.name)
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool, open(part/'list.txt', 'a') as f:
-        for portion in chunked(jobs, 256):                             # in portions, so that memory stays flat
+    with write_whole(listing) as p: p.write_text(''.join(_whole_lines(listing) if listing.exists() else []))
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool, open(listing, 'a') as f:
+        for portion in chunked(jobs, 128):                             # in portions, so that memory stays flat
+            good = []
             for name, points in pool.map(partial(_store, size=size, folder=source, out=part), portion):
                 next(step)
-                if not isinstance(points, InputError): f.write(list_line(_image_path(name), points, euler_angles(points)))
+                if not isinstance(points, InputError): good.append((_image_path(name), points))
                 elif strict: raise points
                 else: bad.append((name, str(points)))
+            angles = euler_angles(np.array([p for _, p in good]).reshape(-1, N_POINTS, 2))
+            f.writelines(list_line(*face, a) for face, a in zip(good, angles))
             f.flush()
     next(step, None)                                                   # lets the bar end
     return bad
@@ -130,32 +144,46 @@ def _good_entries(names, landmarks):
         except InputError as e: bad.append((str(name), str(e)))
     return good, bad
 
-# %% ../nbs/00_data.ipynb #59853156
+# %% ../nbs/00_data.ipynb #2c7d3eb0
+def _finish(part, out, n_bad, good):
+    "Join the lists in the order of the annotations, check that no face is missing, and give the folder its name; returns the number of images."
+    lines = _finished(part)
+    lines = [lines[path] for name, _ in good if (path := _image_path(name)) in lines]
+    if len(lines) + n_bad != len(good): raise InputError(f'{part} has {len(lines)} images and {n_bad} bad ones of {len(good)}: is another run at work there? Run flmk_prepare again')
+    with write_whole(part/'list.txt') as p: p.write_text(''.join(lines))
+    for shard in part.glob('list-*.txt'): shard.unlink()
+    os.replace(part, out)
+    return len(lines)
+
+# %% ../nbs/00_data.ipynb #d05936ba
 def prepare_folder(
     source,           # folder with annot.pkl and images
     out,              # folder to make
     size:int=144,     # side of the stored images in pixels
     workers:int=None, # threads; as many as there are cores if not given
     strict=False,     # stop at the first bad entry?
+    shard=(1, 1),     # (i, n): store only the i-th of n parts; a last call with (1, 1) completes and checks
+    annotations=None, # what `read_annotations` returned, if it was called already
 ): # number of images prepared, and a list of (name, reason) for those left out; None for it if all was done before
     "Prepare one folder; continues where an interrupted run stopped."
-    source, out = Path(source), Path(out)
-    names, landmarks = read_annotations(source)
+    source, out, (i, n) = Path(source), Path(out), shard
+    names, landmarks = annotations or read_annotations(source)
     recipe, part = _recipe(source, size), out.with_name(f'.{out.name}.part')
     if _made_by(out, recipe): return len((out/'list.txt').read_text().splitlines()), None
     if out.exists(): raise InputError(f'{out} was made from another source, size or version: delete it, or choose another --data')
     good, bad = _good_entries(names, landmarks)
     if bad and (strict or not good): raise InputError(f'{source}/annot.pkl, {bad[0][0]}: {bad[0][1]}; get it anew, or mend it')
-    done = _started(part, recipe)
+    _start(part, recipe)
+    done, listing = _finished(part), part/(f'list-{i}-of-{n}.txt' if n > 1 else 'list.txt')
+    jobs = [job for job in good[i - 1::n] if _image_path(job[0]) not in done]
     try:
-        bad += _store_all([job for job in good if _image_path(job[0]) not in done], source, part, size, workers, strict)
-        n = len((part/'list.txt').read_text().splitlines())
-        if not n: raise InputError(f'{source} has no readable image; the first: {bad[0][1]}')
+        broken = _store_all(jobs, source, part, listing, size, workers, strict)
+        if n > 1: return len(good[i - 1::n]) - len(broken), bad + broken
+        if len(broken) == len(good): raise InputError(f'{source} has no readable image; the first: {broken[0][1]}')
     except InputError: shutil.rmtree(part); raise
-    os.replace(part, out)
-    return n, bad
+    return _finish(part, out, len(broken), good), bad + broken
 
-# %% ../nbs/00_data.ipynb #f8f3135d
+# %% ../nbs/00_data.ipynb #6d73b355
 SETS = dict(synthetics_train='AFLW_train_data', aflw_val='AFLW_validation_data')   # the challenge's folders, and ours
 
 @command
@@ -166,15 +194,16 @@ def flmk_prepare(
     size:int=144,                # side of the stored images in pixels, a little more than the model's
     workers:int=None,            # threads; as many as there are cores if not given
     strict:bool=False,           # stop at the first bad entry instead of leaving it out
+    shard:str=None,              # i/n: store only the i-th of n parts; a last run without it stores what is missing, checks and completes
 ):
     "Prepare the challenge's training and validation images: store them small, with landmarks and Euler angles in list.txt."
     if size < 16: raise InputError(f'--size {size} is too small to show a face: give at least 16')
     jobs = {Path(source)/folder: Path(data)/ours for folder, ours in SETS.items()}
     if extra: jobs[Path(extra)] = Path(data)/f'{Path(extra).name}_data'
-    for folder in jobs: read_annotations(folder)                          # complain before anything is made
-    for folder, out in jobs.items():
-        n, bad = prepare_folder(folder, out, size, workers, strict)
-        print(f'{out}: {n} images at {size} px' + (', nothing to be done' if bad is None else ''))
+    part, annotations = read_shard(shard), [read_annotations(folder) for folder in jobs]      # complain before anything is made
+    for (folder, out), found in zip(jobs.items(), annotations):
+        n, bad = prepare_folder(folder, out, size, workers, strict, part, found)
+        print(f'{out}: {n} images at {size} px' + (', nothing to be done' if bad is None else f', shard {shard}' if part[1] > 1 else ''))
         if bad: print(f'{len(bad)} left out:', *(f'  {name:24} {why}' for name, why in bad), sep='\n')
 
 # %% ../nbs/00_data.ipynb #f370dfe6

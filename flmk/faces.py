@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['VERSION', 'sample_crop', 'sample_view', 'pose_face', 'camera_of', 'face_points', 'build_scene', 'expose', 'grade',
            'smear', 'lens', 'black_edges', 'fractal', 'ramp', 'clutter', 'wall', 'landscape', 'lights', 'background',
-           'render_face', 'write_face', 'write_faces', 'write_labels', 'claim_folder', 'missing_faces', 'read_shard',
-           'flmk_faces']
+           'render_face', 'write_face', 'write_faces', 'write_labels', 'claim_folder', 'missing_faces', 'flmk_faces']
 
-# %% ../nbs/13_faces.ipynb #d3c0da19
+# %% ../nbs/13_faces.ipynb #21a18d96
 import json, pickle, sys, time
 from contextlib import nullcontext
 from multiprocessing import get_context
@@ -19,7 +18,7 @@ import cv2
 import numpy as np
 from fastprogress.fastprogress import progress_bar
 
-from .files import InputError, command, write_whole
+from .files import InputError, command, read_shard, write_whole
 from .head import SKIN, deform, landmarks_of, sample_actions, sample_person
 from .looks import any_colour, blend, figure, hair_parts, paint, sample_colours, shown, step, teeth_parts
 from .scene import Camera, Scene, as_image, lit, look, noise_tiles, place, rotation, tint
@@ -283,19 +282,12 @@ def claim_folder(out, mine, stamp='faces.json', maker='flmk_faces'):
     else:
         with write_whole(stamp) as part: part.write_text(json.dumps(mine))
 
-# %% ../nbs/13_faces.ipynb #cfd93964
+# %% ../nbs/13_faces.ipynb #fb1d126e
 def missing_faces(out, n):
     "The numbers below n that have no image; refuse a folder with faces beyond n."
     there = {int(p.stem) for p in out.glob('[0-9]*.jpg')}
     if there and max(there) >= n: raise InputError(f'{out} holds face {max(there)}; give --n {max(there)+1} or more, or another --out')
     return [k for k in range(n) if k not in there]
-
-def read_shard(shard):
-    "'2/5' as (2, 5); nothing as (1, 1)."
-    try: i, n = (int(x) for x in (shard or '1/1').split('/'))
-    except ValueError: raise InputError(f'--shard {shard} is not like 2/5') from None
-    if not 1 <= i <= n: raise InputError(f'--shard {shard}: the first number must lie between 1 and the second')
-    return i, n
 
 # %% ../nbs/13_faces.ipynb #f49a0bc1
 @command

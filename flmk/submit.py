@@ -5,15 +5,17 @@
 # %% auto #0
 __all__ = ['list_images', 'predict_folder', 'solution_text', 'write_solution', 'check_solution', 'flmk_test']
 
-# %% ../nbs/04_submit.ipynb #9346f677
+# %% ../nbs/04_submit.ipynb #dcfbca15
 import math, zipfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import flmk
-from .files import IMAGES, InputError, command, progress, read_image, write_whole
-from .landmarks import N_POINTS
+from .files import IMAGES, InputError, command, progress, read_square, write_whole
+from .landmarks import N_POINTS, from_unit, out_of_square
 from .models import Predictor
 
 # %% ../nbs/04_submit.ipynb #875f6e72
@@ -29,17 +31,23 @@ def list_images(
     if spaced: raise InputError(f'{folder}/{spaced[0]} has a space in its name, which solution.txt cannot say: rename it')
     return paths
 
-# %% ../nbs/04_submit.ipynb #2272708a
+# %% ../nbs/04_submit.ipynb #d43ebd75
 def predict_folder(
     predictor:Predictor, # a loaded model
     folder,              # with images
     bs:int=64,           # images in a batch
 ): # names, and points (n, 68, 2) in each image's own pixels
     "Predict every image of a folder."
-    paths, points = list_images(folder), []
-    for k in progress(range(0, len(paths), bs), label=Path(folder).name):
-        points.append(predictor([read_image(p) for p in paths[k:k + bs]]))
-    return [p.name for p in paths], np.concatenate(points)
+    paths, points, size = list_images(folder), [], predictor.img_size
+    with ThreadPoolExecutor() as pool:
+        read = lambda k: pool.map(partial(read_square, size=size), paths[k:k + bs])
+        coming = read(0)
+        for k in progress(range(0, len(paths), bs), label=Path(folder).name):
+            squares, fits = zip(*coming)
+            coming = read(k + bs)
+            new = from_unit(predictor.unit_points(np.stack(squares)), size)
+            points += [out_of_square(p, f) for p, f in zip(new, fits)]
+    return [p.name for p in paths], np.stack(points)
 
 # %% ../nbs/04_submit.ipynb #49d50794
 def solution_text(
