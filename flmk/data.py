@@ -6,7 +6,7 @@
 __all__ = ['SETS', 'read_annotations', 'check_entry', 'list_line', 'prepare_folder', 'flmk_prepare', 'FaceFolder', 'Face',
            'face_items', 'FaceLoader', 'ToSize', 'face_block', 'face_dataloaders']
 
-# %% ../nbs/00_data.ipynb #baff23b9
+# %% ../nbs/00_data.ipynb #00d2dbbe
 import json, os, shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -24,8 +24,8 @@ from fastai.vision.core import TensorImage, TensorPoint
 from fastai.vision.data import ImageBlock, PointBlock
 from fastcore.basics import chunked
 from .augment import Augment, Strength
-from .files import InputError, command, load_pickle, progress, read_image, read_shard, read_square, write_whole
-from .landmarks import N_POINTS, into_square, to_unit
+from .files import InputError, command, load_pickle, progress, read_image, read_shard, write_whole
+from .landmarks import N_POINTS, into_square, read_square, to_unit
 from .models import NORMALISATION
 from .pose import euler_angles
 

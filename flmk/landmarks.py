@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['REGIONS', 'N_POINTS', 'CLOSED', 'REFERENCE', 'FLIP', 'COLOURS', 'resize_points', 'to_unit', 'from_unit', 'nme',
-           'fit_square', 'into_square', 'out_of_square', 'in_squares', 'flip_points', 'draw_points', 'show_faces']
+           'fit_square', 'into_square', 'out_of_square', 'read_square', 'in_squares', 'flip_points', 'draw_points',
+           'show_faces']
 
-# %% ../nbs/10_landmarks.ipynb #b79dd591
+# %% ../nbs/10_landmarks.ipynb #3e146d8f
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .files import InputError, read_image
+from .files import InputError, read_image, read_reduced
 
 # %% ../nbs/10_landmarks.ipynb #ca2b1300
 REGIONS = dict(
@@ -101,14 +102,24 @@ def out_of_square(points, fit):
     scale, offset = fit
     return resize_points(points - offset, 1/scale)
 
-# %% ../nbs/10_landmarks.ipynb #6492578b
-def _as_image(image):
-    "An image from a path or an array; raises `InputError` where it is neither."
-    if isinstance(image, (str, Path)): return read_image(image)
+# %% ../nbs/10_landmarks.ipynb #1c419480
+def read_square(
+    path,     # an image file of any format that Pillow reads
+    size:int, # side of the result in pixels
+): # the (size, size, 3) image, and the affine map from the file's pixels, as of `fit_square`
+    "Read an image straight into a square; raises `InputError` as `read_image` does."
+    img, shrunk = read_reduced(path, size)
+    square, (scale, offset) = fit_square(img, size)
+    return square, (scale / shrunk, offset)
+
+# %% ../nbs/10_landmarks.ipynb #5c09127e
+def _as_square(image, size):
+    "The square of an image that is a path or an array, as of `fit_square`; raises `InputError` where it is neither."
+    if isinstance(image, (str, Path)): return read_square(image, size)
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         what = f'{image.dtype} array {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
         raise InputError(f'an image is a path or a uint8 array (height, width, 3), not a {what}: convert it first')
-    return image
+    return fit_square(image, size)
 
 def in_squares(
     unit_points, # function from uint8 squares (n, size, size, 3) to points (n, 68, 2) in unit coordinates
@@ -120,7 +131,7 @@ def in_squares(
     if isinstance(images, (str, Path)) or getattr(images, 'ndim', 0) == 3: return in_squares(unit_points, [images], size)[0]
     found = [np.empty((0, N_POINTS, 2))]
     for k in range(0, len(images), bs):
-        squares, fits = zip(*(fit_square(_as_image(i), size) for i in images[k:k + bs]))
+        squares, fits = zip(*(_as_square(i, size) for i in images[k:k + bs]))
         points = from_unit(unit_points(np.stack(squares)), size)
         found.append(np.stack([out_of_square(p, f) for p, f in zip(points, fits)]))
     return np.concatenate(found)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['list_images', 'predict_folder', 'solution_text', 'write_solution', 'check_solution', 'flmk_test']
 
-# %% ../nbs/04_submit.ipynb #dcfbca15
+# %% ../nbs/04_submit.ipynb #8940ff3a
 import math, zipfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 import flmk
-from .files import IMAGES, InputError, command, progress, read_square, write_whole
-from .landmarks import N_POINTS, from_unit, out_of_square
+from .files import IMAGES, InputError, command, progress, write_whole
+from .landmarks import N_POINTS, from_unit, out_of_square, read_square
 from .models import Predictor
 
 # %% ../nbs/04_submit.ipynb #875f6e72
