@@ -47,12 +47,12 @@ def save_pictures(
     return save_figures(out, dict(predictions=show_faces(first*2, [*scores.pred[:8], *scores.true[:8]]),
                                   submission=show_faces([read_image(tests/n) for n in names], points, names)))
 
-# %% ../nbs/21_demo.ipynb #a84c4d78
+# %% ../nbs/21_demo.ipynb #fdd4c4e4
 @command
 def flmk_demo(
     out:str='output',  # folder for everything that is made
     n:int=600,         # rendered training faces
-    epochs:int=20,     # of training, each of 3,200 augmented faces
+    epochs:int=12,     # of training, each of 3,200 augmented faces
     img_size:int=96,   # side of the images that the model gets, in pixels
     seed:int=0,        # of the training
 ):
@@ -61,7 +61,7 @@ def flmk_demo(
     work = out/'demo'
     print('1/5 practice set');  source = practice_set(work, n, 192)
     print('2/5 prepare');       flmk_prepare(source, work, size=128)
-    print('3/5 train');         train(Recipe(img_size=img_size, epochs=epochs, per_epoch=3200, bs=32, lr=4e-3, seed=seed), work, work/'checkpoint')
+    print('3/5 train');         train(Recipe(img_size=img_size, epochs=epochs, per_epoch=3200, seed=seed), work, work/'checkpoint')
     best = work/'checkpoint/best_model/best.pth.tar'
     print('4/5 evaluate');      scores = flmk_eval(best, source, out)
     print('5/5 submission');    flmk_test(best, source/'aflw_test', out)

@@ -185,7 +185,7 @@ def store_face(
         with write_whole(out/new) as part: part.write_bytes(data.tobytes())
     return name, resize_points(points - corner, size/side)
 
-# %% ../nbs/24_import.ipynb #f340b92e
+# %% ../nbs/24_import.ipynb #fe200dcd
 def import_faces(
     archive:Archive, kind,
     faces,            # list of (image, landmark file, new name)
