@@ -275,7 +275,7 @@ def preparing(source, work, rounds:int):
     sides = {'flmk_prepare': fresh(lambda: prepare_folder(folder, out)[0]), 'decode, encode as PNG': fresh(lambda: rebuilt_prepare(folder, out))}
     with threads(1): return [ratio_row('preparing, an image', alternate(sides, rounds), *sides, 10)]
 
-# %% ../nbs/25_bench.ipynb #cf026572
+# %% ../nbs/25_bench.ipynb #692d4c4d
 def many(folder, n:int, out):
     "A training folder of n hard links to the images of another."
     names, landmarks = read_annotations(folder)
@@ -286,6 +286,12 @@ def many(folder, n:int, out):
     with open(out/'annot.pkl', 'wb') as f: pickle.dump(([f'{k:06d}.jpg' for k in range(n)], points), f)
     return out
 
+_prepare = """import sys, time
+from flmk.data import flmk_prepare
+flmk_prepare(*sys.argv[1:])
+peak = [l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')]       # of this process; getrusage would begin with its parent's
+print(time.process_time(), int(peak[0])/1024)"""
+
 def scale(source, work, sizes=(1_000, 10_000, 100_000)):
     "Rows of a table: time, memory and disk use of `flmk_prepare` for several numbers of images."
     rows, work = [], Path(work)/'scale'
@@ -295,13 +301,12 @@ def scale(source, work, sizes=(1_000, 10_000, 100_000)):
             many(Path(source)/'synthetics_train', n, work/'source/synthetics_train')
             (work/'source/aflw_val').symlink_to((Path(source)/'aflw_val').resolve())
             start = time.perf_counter()
-            job = subprocess.Popen([sys.executable, '-c', 'from flmk.data import flmk_prepare as f; import sys; f(*sys.argv[1:])', work/'source', work/'data'], stdout=subprocess.DEVNULL)
-            _, status, used = os.wait4(job.pid, 0)
-            if status: raise InputError(f'flmk_prepare failed on {n} images in {work}: is the disk full?')
+            job = subprocess.run([sys.executable, '-c', _prepare, work/'source', work/'data'], capture_output=True, text=True)
+            if job.returncode: raise InputError(f'flmk_prepare failed on {n} images: {job.stderr.strip().splitlines()[-1]}')
+            cpu, peak = map(float, job.stdout.split()[-2:])
             seconds, out = time.perf_counter() - start, work/'data'/SETS['synthetics_train']
             disk = sum(o.stat().st_blocks*512 for o in out.rglob('*'))
-            rows.append({'images': n, 'seconds': seconds, 'ms an image': seconds*1e3/n, 'CPU ms an image': (used.ru_utime + used.ru_stime)*1e3/n,
-                         'peak memory, MB': used.ru_maxrss/1024, 'annot.pkl, MB': (work/'source/synthetics_train/annot.pkl').stat().st_size/1e6, 'disk, KB an image': disk/1e3/n})
+            rows.append({'images': n, 'seconds': seconds, 'ms an image': seconds*1e3/n, 'CPU seconds': cpu, 'peak memory, MB': peak, 'annot.pkl, MB': (work/'source/synthetics_train/annot.pkl').stat().st_size/1e6, 'disk, KB an image': disk/1e3/n})
         finally: shutil.rmtree(work, ignore_errors=True)
     return rows
 
