@@ -7,7 +7,7 @@ __all__ = ['LOSSES', 'PRESETS', 'l2', 'smooth_l1', 'wing', 'log_l1', 'LandmarkLo
            'recipe_dataloaders', 'face_learner', 'SeedEpochs', 'AverageWeights', 'StopOnNaN', 'Checkpoints',
            'last_snapshot', 'train', 'flmk_train']
 
-# %% ../nbs/02_train.ipynb #d9853be0
+# %% ../nbs/02_train.ipynb #6ee69e3a
 import math, random, shutil, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -165,7 +165,7 @@ class StopOnNaN(Callback):
         names = ', '.join(dict.fromkeys(f.path.name for f in self.dl.faces))
         raise InputError(f'the loss became {self.loss.item()} in epoch {self.epoch}, batch {self.iter}: try a lower --lr, or look at these faces: {names}')
 
-# %% ../nbs/02_train.ipynb #bae32bb2
+# %% ../nbs/02_train.ipynb #056dcbbd
 _format = 'flmk snapshot 1'
 
 class Checkpoints(Callback):
@@ -192,7 +192,7 @@ class Checkpoints(Callback):
     def save_best(self):
         net = self.average_cb.average.module
         save_model(self.folder/'best_model/best.pth.tar', getattr(net, 'model', net), self.recipe.model, self.recipe.img_size,
-                   self.best, asdict(self.recipe) | dict(epochs_done=self.epoch + 1))
+                   self.best, asdict(self.recipe) | dict(extra=Path(self.recipe.extra).name, epochs_done=self.epoch + 1))
 
     def save_snapshot(self):
         path = self.folder/f'snapshot/checkpoint_epoch_{self.epoch}.pth.tar'
