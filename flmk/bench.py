@@ -7,8 +7,8 @@ __all__ = ['WHAT', 'alternate', 'ratio_row', 'threads', 'machine', 'rebuilt_chan
            'plain_loop', 'learner_loop', 'training', 'choices', 'predicting', 'rebuilt_folder', 'whole_folder',
            'rebuilt_prepare', 'preparing', 'many', 'scale', 'quality', 'flmk_bench']
 
-# %% ../nbs/25_bench.ipynb #e309d341
-import os, pickle, platform, shutil, subprocess, sys, time
+# %% ../nbs/25_bench.ipynb #5b72047c
+import os, platform, shutil, subprocess, sys, time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,9 @@ from fastai.vision.all import DataBlock, ImageBlock, PointBlock, RandomSplitter,
 from fastcore.script import Param
 from .data import SETS, face_dataloaders, flmk_prepare, prepare_folder, read_annotations
 from .demo import practice_set
+from .deploy import load_onnx, onnx_bytes, with_pixels
 from .eval import to_csv, to_markdown
+from .faces import write_labels
 from .files import InputError, command, write_whole
 from .landmarks import nme, to_unit
 from .models import MODELS, Predictor, create_model, save_model
@@ -199,7 +201,7 @@ def choices(rounds:int, name='mobilenet_v3_small', size=112, bs=32, compiled=Non
     times = alternate(sides, rounds)
     return [ratio_row(f'step, {name}', times, o, 'plain step') for o in list(sides)[1:]]
 
-# %% ../nbs/25_bench.ipynb #a1505584
+# %% ../nbs/25_bench.ipynb #3073c6f1
 def _torch_side(name, size, bs):
     "A side: predict one batch with PyTorch."
     model, x = create_model(name, size).eval().to(memory_format=torch.channels_last), torch.randn(bs, 3, size, size).to(memory_format=torch.channels_last)
@@ -209,17 +211,15 @@ def _torch_side(name, size, bs):
 
 def _onnx_side(name, size, bs, n_threads):
     "A side: predict one batch with ONNX Runtime."
-    from flmk.deploy import load_onnx, onnx_bytes, with_pixels
     net = with_pixels(create_model(name, size).eval(), dict(img_size=size, mean=[.5]*3, std=[.25]*3))
     session = load_onnx(onnx_bytes(net, size, dict(img_size=str(size))), n_threads)[0]
     x = np.zeros((bs, 3, size, size), np.float32)
     def run(): session.run(None, dict(faces=x)); return bs
     return run
 
-# %% ../nbs/25_bench.ipynb #cc143c19
-def predicting(rounds:int, n_threads:int, bs:int, size=112, large=384, models=tuple(MODELS), onnx=None):
+# %% ../nbs/25_bench.ipynb #198ebf7b
+def predicting(rounds:int, n_threads:int, bs:int, size=112, large=384, models=tuple(MODELS), onnx=True):
     "Rows of the table: a face, for each backbone."
-    if onnx is None: onnx = (Path(flmk.__file__).parent/'deploy.py').exists()
     at = lambda name, px, how='': f'{name} {px} px{how}'
     with threads(n_threads):
         sides = {at(m, px): _torch_side(m, px, min(bs, 8 if px == large else bs)) for m in models for px in (size, large)}
@@ -275,15 +275,15 @@ def preparing(source, work, rounds:int):
     sides = {'flmk_prepare': fresh(lambda: prepare_folder(folder, out)[0]), 'decode, encode as PNG': fresh(lambda: rebuilt_prepare(folder, out))}
     with threads(1): return [ratio_row('preparing, an image', alternate(sides, rounds), *sides, 10)]
 
-# %% ../nbs/25_bench.ipynb #692d4c4d
+# %% ../nbs/25_bench.ipynb #44ca6448
 def many(folder, n:int, out):
     "A training folder of n hard links to the images of another."
     names, landmarks = read_annotations(folder)
     out, rng = Path(out), np.random.default_rng(0)
     out.mkdir(parents=True)
     for k in range(n): os.link(Path(folder)/names[k % len(names)], out/f'{k:06d}.jpg')
-    points = [[(x + d, y) for x, y in landmarks[k % len(names)]] for k, d in enumerate(rng.uniform(0, .1, n).tolist())]
-    with open(out/'annot.pkl', 'wb') as f: pickle.dump(([f'{k:06d}.jpg' for k in range(n)], points), f)
+    points = (np.add(landmarks[k % len(names)], (d, 0)) for k, d in enumerate(rng.uniform(0, .1, n)))
+    write_labels(out, [f'{k:06d}.jpg' for k in range(n)], points)
     return out
 
 _prepare = """import sys, time

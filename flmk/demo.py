@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['practice_set', 'save_pictures', 'flmk_demo']
 
-# %% ../nbs/21_demo.ipynb #c4d588dd
+# %% ../nbs/21_demo.ipynb #5238a3ae
 import time
 from pathlib import Path
 
 import numpy as np
 
-import flmk
 from .data import FaceFolder, flmk_prepare
 from .eval import flmk_eval, save_figures
 from .faces import flmk_faces

@@ -99,7 +99,11 @@ def load_onnx(
     except Exception as e: raise InputError(f'{name} is not an ONNX file, or only a part of one: export or copy it again') from e
     return session, _check_contract(session, name)
 
-# %% ../nbs/14_deploy.ipynb #ea4eb58b
+# %% ../nbs/14_deploy.ipynb #c67e9b41
+def _as_input(squares):
+    "uint8 squares (n, S, S, 3) as the graph takes them."
+    return np.ascontiguousarray(np.moveaxis(np.asarray(squares), -1, 1), np.float32)
+
 class OnnxPredictor:
     "Predicts the landmarks of cropped faces with a file of `flmk_export`; may be shared by threads."
     def __init__(self,
@@ -114,7 +118,7 @@ class OnnxPredictor:
 
     def unit_points(self, squares:np.ndarray) -> np.ndarray:
         "Points (n, 68, 2) in unit coordinates of uint8 images (n, size, size, 3)."
-        x = np.ascontiguousarray(np.moveaxis(np.asarray(squares), -1, 1), np.float32)
+        x = _as_input(squares)
         p = self._unit(x)
         if self.flip: p = (p + self._unit(x[..., ::-1].copy())[:, FLIP]*np.float32([-1, 1]))/2
         return p
@@ -150,7 +154,7 @@ def trial_faces(
     from flmk.faces import render_face
     return [render_face(14, k, 112)[0] for k in range(4)], 'rendered faces'
 
-# %% ../nbs/14_deploy.ipynb #6d47cfa7
+# %% ../nbs/14_deploy.ipynb #6cb96043
 def largest_difference(
     content:bytes, # an exported file
     net,           # the module of `with_pixels` it was made from
@@ -159,7 +163,7 @@ def largest_difference(
     "Where ONNX Runtime and PyTorch differ most; infinite where an answer is not finite."
     import torch
     session, info = load_onnx(content)
-    x = np.ascontiguousarray(np.moveaxis(np.asarray(squares), -1, 1), np.float32)
+    x = _as_input(squares)
     with torch.inference_mode(): gap = abs(net(torch.from_numpy(x)).numpy() - session.run(None, dict(faces=x))[0]).max()*384/info['img_size']
     return float(gap) if np.isfinite(gap) else np.inf
 

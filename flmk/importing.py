@@ -7,7 +7,7 @@ __all__ = ['MAX_IMAGE', 'MAX_LABELS', 'MAX_PIXELS', 'KINDS', 'Archive', 'number_
            'read_mat', 'crop_square', 'cut', 'find_faces', 'load_photo', 'store_face', 'import_faces',
            'challenge_split', 'split_faces', 'flmk_import']
 
-# %% ../nbs/24_import.ipynb #2ee5f395
+# %% ../nbs/24_import.ipynb #aee6388d
 import io, os, re, struct, threading, zipfile, zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,9 +23,8 @@ from fastcore.basics import chunked
 import flmk
 from .data import check_entry
 from .faces import claim_folder, sample_crop, write_labels
-from .files import InputError, command, progress, read_image, write_whole
+from .files import IMAGES, InputError, command, progress, read_image, write_whole
 from .landmarks import resize_points
-from .submit import IMAGES
 
 # %% ../nbs/24_import.ipynb #6fc2efe7
 MAX_IMAGE, MAX_LABELS, MAX_PIXELS = 64_000_000, 1_000_000, 64_000_000   # bytes, bytes, pixels; one image of FaceSynthetics has 0.3 MB

@@ -148,24 +148,24 @@ class IntegralHead(nn.Module):
         maps = self.maps(y)
         return (maps.flatten(2).softmax(-1) @ cell_centres(*maps.shape[-2:]).to(maps)).flatten(1)
 
-# %% ../nbs/01_models.ipynb #0870d009
+# %% ../nbs/01_models.ipynb #88bc54d9
 def mobilenet_v3_small_integral(img_size:int, **head):
     "MobileNetV3-small without its last block; the points are means of probability maps."
     blocks = _blocks(_small)
     stages = [nn.Sequential(*blocks[4:9]), nn.Sequential(*blocks[9:11])]
     return LandmarkNet(nn.Sequential(*blocks[:4]), IntegralHead(stages, [24, 48, 96], **head))
 
-def mobilenet_v3_large_integral(img_size:int, **head):
-    "MobileNetV3-large, likewise."
+def mobilenet_v3_large_integral(img_size:int):
+    "MobileNetV3-large, likewise, with the finer head."
     blocks = _blocks(_large)
     stages = [nn.Sequential(*blocks[4:7]), nn.Sequential(*blocks[7:13]), nn.Sequential(*blocks[13:15])]
-    return LandmarkNet(nn.Sequential(*blocks[:4]), IntegralHead(stages, [24, 40, 96, 112], **head))
+    return LandmarkNet(nn.Sequential(*blocks[:4]), IntegralHead(stages, [24, 40, 96, 112], width=96, finer=2))
 
-# %% ../nbs/01_models.ipynb #5dea4c21
+# %% ../nbs/01_models.ipynb #ad84d38c
 MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_large=mobilenet_v3_large, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
               mobilenet_v3_small_integral=mobilenet_v3_small_integral,
               mobilenet_v3_small_integral_2x=partial(mobilenet_v3_small_integral, width=96, finer=2),
-              mobilenet_v3_large_integral=partial(mobilenet_v3_large_integral, width=96, finer=2))
+              mobilenet_v3_large_integral=mobilenet_v3_large_integral)
 
 def create_model(
     name:str,         # one of MODELS

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['list_images', 'predict_folder', 'solution_text', 'write_solution', 'check_solution', 'flmk_test']
 
-# %% ../nbs/04_submit.ipynb #8940ff3a
+# %% ../nbs/04_submit.ipynb #68d80a38
 import math, zipfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-import flmk
 from .files import IMAGES, InputError, command, progress, write_whole
 from .landmarks import N_POINTS, from_unit, out_of_square, read_square
 from .models import Predictor
