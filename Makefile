@@ -21,7 +21,7 @@ demo: install
 	$(BIN)/flmk_demo
 
 test: install
-	$(BIN)/python -m pytest -q -rs tests
+	$(BIN)/python -m pytest -q -rs --timeout 1200 tests
 
 lab: install
 	$(BIN)/jupyter lab nbs

@@ -7,9 +7,10 @@ __all__ = ['VERSION', 'sample_crop', 'sample_view', 'pose_face', 'camera_of', 'f
            'smear', 'lens', 'black_edges', 'fractal', 'ramp', 'clutter', 'wall', 'landscape', 'lights', 'background',
            'render_face', 'write_face', 'write_faces', 'write_labels', 'claim_folder', 'missing_faces', 'flmk_faces']
 
-# %% ../nbs/13_faces.ipynb #21a18d96
-import json, pickle, sys, time
-from contextlib import nullcontext
+# %% ../nbs/13_faces.ipynb #dcd18200
+import json, pickle, signal, time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -257,14 +258,17 @@ def write_face(job):
     data = cv2.imencode('.jpg', img[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     with write_whole(Path(folder)/f'{k:06d}.jpg') as part: part.write_bytes(data.tobytes())
 
-# %% ../nbs/13_faces.ipynb #f598ab23
+# %% ../nbs/13_faces.ipynb #05386119
 def write_faces(jobs, workers):
     "Draw many faces, with a bar that tells how many a second."
-    context = get_context('fork' if sys.platform == 'linux' else 'spawn')
-    with context.Pool(workers) if workers > 1 else nullcontext() as pool:
-        done = pool.imap_unordered(write_face, jobs, chunksize=4) if pool else map(write_face, jobs)
+    pool = ProcessPoolExecutor(workers, get_context('spawn'), signal.signal, (signal.SIGINT, signal.SIG_IGN)) if workers > 1 else None
+    try:
+        done = pool.map(write_face, jobs, chunksize=4) if pool else map(write_face, jobs)
         start, bar = time.time(), progress_bar(done, total=len(jobs))
         for count, _ in enumerate(bar, 1): bar.comment = f'{count/(time.time()-start):.1f} faces/s'
+    except BrokenProcessPool: raise InputError('a process that draws was ended from outside, for want of memory perhaps: run again, with fewer --workers; it goes on')
+    finally:
+        if pool: pool.shutdown(cancel_futures=True)
 
 def write_labels(out, names, points):
     "Write annot.pkl in the challenge's form: a list of file names and a list of 68 (x, y) pairs each."
