@@ -1,5 +1,10 @@
-"The last line counts the tests, whatever else was printed."
+"Tests run side by side, the notebooks one by one and what shares fixtures together; the last line counts them, whatever else was printed."
 import pytest
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem != 'test_notebooks': item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.hookimpl(trylast=True)
