@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['DRIFT', 'SMOOTH', 'LARGEST', 'OneEuro', 'drifted', 'Track', 'Tracker', 'frames_of', 'predict_video', 'flmk_predict']
 
-# %% ../nbs/23_video.ipynb #6a5641b5
+# %% ../nbs/23_video.ipynb #930a273d
 import os, sys, time
 from pathlib import Path
 
 import cv2
 import numpy as np
+from fastcore.basics import patch
 from fastcore.script import Param
 
 from .deploy import load_predictor
@@ -78,7 +79,7 @@ class Track:
         self.filter.beta = SMOOTH[1]/self.square[2]          # speed counts in sides of the crop, whatever their pixels
         return self.filter(points, t)
 
-# %% ../nbs/23_video.ipynb #9a8e3c77
+# %% ../nbs/23_video.ipynb #1ccb8ac3
 class Tracker:
     "Follows the faces of a film: call it with one frame after the other."
     def __init__(self,
@@ -96,31 +97,37 @@ class Tracker:
         if not self.tracks or t - self.searched >= self.again: faces += self._search(frame, t)
         return faces
 
-    def _follow(self, frame, t):
-        "Faces of the tracks that are still good; the others are dropped."
-        if not self.tracks: return []
-        points, doubt = look_twice(self.predictor, frame, [k.square for k in self.tracks])
-        whys = [drifted(k.square, square_of_points(p), d, frame.shape) for k, p, d in zip(self.tracks, points, doubt)]
-        self.drifts += [(t, k.number, why) for k, why in zip(self.tracks, whys) if why]
-        good = [k for k, why in enumerate(whys) if not why]
-        self.tracks = [self.tracks[k] for k in good]
-        return self._faces(points[good], doubt[good], self.tracks, t)
+# %% ../nbs/23_video.ipynb #26e8d145
+@patch
+def _follow(self:Tracker, frame, t):
+    "Faces of the tracks that are still good; the others are dropped."
+    if not self.tracks: return []
+    points, doubt = look_twice(self.predictor, frame, [k.square for k in self.tracks])
+    whys = [drifted(k.square, square_of_points(p), d, frame.shape) for k, p, d in zip(self.tracks, points, doubt)]
+    self.drifts += [(t, k.number, why) for k, why in zip(self.tracks, whys) if why]
+    good = [k for k, why in enumerate(whys) if not why]
+    self.tracks = [self.tracks[k] for k in good]
+    return self._faces(points[good], doubt[good], self.tracks, t)
 
-    def _search(self, frame, t):
-        "Faces that a detector finds and no track follows."
-        self.searched = t
-        _, points, doubt = predict_boxes(self.predictor, frame, self.finder(frame))
-        squares = [square_of_points(p) for p in points]
-        new = [k for k, s in enumerate(squares) if all(overlap(s, o.square) < .5 for o in self.tracks)]
-        tracks = [Track(self.found + n, squares[k], self.smooth) for n, k in enumerate(new)]
-        self.found += len(new); self.tracks = self.tracks + tracks
-        return self._faces(points[new], doubt[new], tracks, t)
+# %% ../nbs/23_video.ipynb #f672fcc7
+@patch
+def _search(self:Tracker, frame, t):
+    "Faces that a detector finds and no track follows."
+    self.searched = t
+    _, points, doubt = predict_boxes(self.predictor, frame, self.finder(frame))
+    squares = [square_of_points(p) for p in points]
+    new = [k for k, s in enumerate(squares) if all(overlap(s, o.square) < .5 for o in self.tracks)]
+    tracks = [Track(self.found + n, squares[k], self.smooth) for n, k in enumerate(new)]
+    self.found += len(new); self.tracks = self.tracks + tracks
+    return self._faces(points[new], doubt[new], tracks, t)
 
-    def _faces(self, points, doubt, tracks, t):
-        "The output of some tracks; the box is the crop's."
-        boxes = [(*k.square, k.square[2]) for k in tracks]
-        smooth = np.reshape([k.update(p, t) for k, p in zip(tracks, points)], (-1, N_POINTS, 2))
-        return [{**f, 'face': k.number} for f, k in zip(as_faces(boxes, smooth, doubt), tracks)]
+# %% ../nbs/23_video.ipynb #666d3221
+@patch
+def _faces(self:Tracker, points, doubt, tracks, t):
+    "The output of some tracks; the box is the crop's."
+    boxes = [(*k.square, k.square[2]) for k in tracks]
+    smooth = np.reshape([k.update(p, t) for k, p in zip(tracks, points)], (-1, N_POINTS, 2))
+    return [{**f, 'face': k.number} for f, k in zip(as_faces(boxes, smooth, doubt), tracks)]
 
 # %% ../nbs/23_video.ipynb #ee475e29
 LARGEST = 8192                                              # pixels, of a frame's side
