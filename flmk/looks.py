@@ -10,14 +10,14 @@ __all__ = ['TEETH', 'HAIR', 'CLOTH', 'THING', 'TONES', 'HAIRS', 'HAIR_ODDS', 'IR
            'cloth_colours', 'skin_colours', 'paint', 'bust', 'roots', 'beside', 'grow', 'ribbons', 'combed',
            'hair_parts', 'beard_parts']
 
-# %% ../nbs/19_looks.ipynb #1177b29e
+# %% ../nbs/19_looks.ipynb #3ab4dc36
 from functools import lru_cache
 from types import SimpleNamespace
 
 import numpy as np
 
 from .head import EYE, LASH, SKIN, TONGUE, deform, landmarks_of, load_head, sample_person
-from .scene import Camera, Part, Scene, as_image, grid_tris, lathe, lit, look, noise_at, place, rotation, unit
+from .scene import Camera, Part, Scene, as_image, lathe, lit, look, noise_at, place, rotation, unit
 
 TEETH, HAIR, CLOTH, THING = range(4, 8)                       # materials, after those of the head
 
@@ -386,7 +386,7 @@ def grow(
         path.append(centre + (q-centre)*np.maximum(1, margin/inside))
     return np.stack(path, 1)
 
-# %% ../nbs/19_looks.ipynb #4b63dff0
+# %% ../nbs/19_looks.ipynb #dcd6a2c8
 def ribbons(
     paths,   # (n, steps, 3)
     width,   # centimetres
@@ -394,20 +394,19 @@ def ribbons(
     colour,  # (n, 3)
     tips=1., # brightness of the tips; the roots have .8
 ): # a Part
-    "Strands as narrow ribbons, their normals curved across, so that light rolls over them."
+    "Strands as ribbons of triangles, zigzag from side to side, their normals curved across, so that light rolls over them."
     n, steps, _ = paths.shape
     paths = paths.astype(np.float32)
     along = unit(np.gradient(paths, axis=1))
     across = unit(np.cross(along, paths-centre.astype(np.float32)))
-    half = across*np.linspace(width/2, .2*width, steps, dtype=np.float32)[:, None]
-    verts = np.stack([paths-half, paths+half], 2)
-    out, side = np.cross(across, along)*np.float32(.8), across*np.float32(.6)    # .8² + .6² = 1
-    normals = np.stack([out-side, out+side], 2)
-    shade = np.linspace(.8, tips, steps)[:, None, None]*np.ones((2, 1))
-    at = np.broadcast_arrays(np.arange(n)[:, None, None]*3.7, np.linspace(0, 9, steps)[:, None], np.array([0., 1.]))
-    tris = (np.arange(n)[:, None, None]*steps*2 + grid_tris(steps, 2)).reshape(-1, 3)
+    side = across*np.float32([-1, 1])[np.arange(steps) % 2, None]                # left, right, left, right...
+    verts = paths + side*np.linspace(width/2, .2*width, steps, dtype=np.float32)[:, None]
+    normals = np.float32(.8)*np.cross(across, along) + np.float32(.6)*side       # .8² + .6² = 1
+    shade = np.linspace(.8, tips, steps)[:, None]
+    at = np.broadcast_arrays(np.arange(n)[:, None]*3.7, np.linspace(0, 9, steps), np.arange(steps) % 2)
+    tris = np.arange(n)[:, None, None]*steps + np.arange(steps-2)[:, None] + [0, 1, 2]
     flat = lambda x: x.reshape(-1, 3)
-    return Part(flat(verts), tris, HAIR, flat(colour[:, None, None]*shade), flat(np.stack(at, -1)), flat(normals))
+    return Part(flat(verts), flat(tris), HAIR, flat(colour[:, None]*shade), flat(np.stack(at, -1)), flat(normals))
 
 # %% ../nbs/19_looks.ipynb #af9bb0f2
 COMBS = dict(side=(1, .2, .15), middle=(1, .25, .2), back=(.25, -.1, 1), fringe=(.35, .35, -.5), wild=(.3, -.3, -.2))
