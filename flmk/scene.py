@@ -42,14 +42,15 @@ def vertex_normals(
     total = [np.bincount(corners.ravel(), np.tile(axis, 3), len(verts)) for axis in np.cross(b-a, c-a).T]
     return unit(np.stack(total, 1)).astype(np.float32)
 
-# %% ../nbs/18_scene.ipynb #2eb85cd8
+# %% ../nbs/18_scene.ipynb #3c5c4e44
 class Part(SimpleNamespace):
     """Triangles with a material (a number for all or one each), colours of linear light, and rest coordinates `at` for painting.
     `hidden` marks vertices that no camera will see; a triangle of three such is left out of a scene."""
     def __init__(self, verts, tris, material, colour, at=None, normals=None, masks=0.):
         verts, tris = np.asarray(verts, np.float32), np.asarray(tris, np.int32)
         each = lambda x: np.broadcast_to(np.asarray(x, np.float32), verts.shape)
-        super().__init__(verts=verts, tris=tris, hidden=np.zeros(len(verts), bool), material=np.broadcast_to(np.asarray(material, np.uint8), len(tris)),
+        super().__init__(verts=verts, tris=tris, material=np.broadcast_to(np.asarray(material, np.uint8), len(tris)),
+                         hidden=np.zeros(len(verts), bool),
                          colour=each(colour), at=verts if at is None else each(at), masks=each(masks),
                          normals=vertex_normals(verts, tris) if normals is None else np.asarray(normals, np.float32))
 
@@ -136,7 +137,7 @@ class Camera:
         d[..., 0], d[..., 1] = steps + self.corner[0], steps[:, None] + self.corner[1]
         return unit(d)
 
-# %% ../nbs/18_scene.ipynb #dee39ded
+# %% ../nbs/18_scene.ipynb #baee75b9
 class Scene:
     "Parts put together in camera coordinates, ready to be hit by rays."
     def __init__(self, parts):
@@ -144,12 +145,12 @@ class Scene:
         starts = np.cumsum([0] + [len(p.verts) for p in parts])
         join = lambda name: np.concatenate([getattr(p, name) for p in parts])
         tris = np.concatenate([p.tris + np.int32(s) for p, s in zip(parts, starts)])
-        kept = np.flatnonzero(~join('hidden')[tris].all(1))
+        kept = np.flatnonzero(~join('hidden').take(tris.T).all(0))
         self.verts, self.tris, self.material = join('verts'), tris.take(kept, 0), join('material')[kept]
         self.attributes = np.concatenate([join(k) for k in ('normals', 'colour', 'at', 'masks')], 1)
         used = np.bincount(self.tris.ravel(), minlength=len(self.verts)) > 0
         self.embree = EmbreeScene()                                             # copies slowly: give it what is used only
-        TriangleMesh(self.embree, self.verts[used], (np.cumsum(used, dtype=np.int32)-1)[self.tris])
+        TriangleMesh(self.embree, self.verts[used], (np.cumsum(used, dtype=np.int32)-1).take(self.tris))
     def hits(self, origins, directions):
         "Embree's answer for rays (n, 3): primID (-1 where nothing is hit), u, v, tfar."
         return self.embree.run(origins, directions, query='INTERSECT', output=1)
