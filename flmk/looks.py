@@ -10,14 +10,14 @@ __all__ = ['TEETH', 'HAIR', 'CLOTH', 'THING', 'TONES', 'HAIRS', 'HAIR_ODDS', 'IR
            'cloth_colours', 'skin_colours', 'paint', 'bust', 'roots', 'beside', 'grow', 'ribbons', 'combed',
            'hair_parts', 'beard_parts']
 
-# %% ../nbs/19_looks.ipynb #1177b29e
+# %% ../nbs/19_looks.ipynb #3ab4dc36
 from functools import lru_cache
 from types import SimpleNamespace
 
 import numpy as np
 
 from .head import EYE, LASH, SKIN, TONGUE, deform, landmarks_of, load_head, sample_person
-from .scene import Camera, Part, Scene, as_image, grid_tris, lathe, lit, look, noise_at, place, rotation, unit
+from .scene import Camera, Part, Scene, as_image, lathe, lit, look, noise_at, place, rotation, unit
 
 TEETH, HAIR, CLOTH, THING = range(4, 8)                       # materials, after those of the head
 
@@ -71,7 +71,7 @@ def sample_hair(rng, person):
     s.line = [rng.normal(-8.3, .7)-back, rng.normal(-5.5, .8)-back, rng.normal(-1, .8), rng.normal(5.5, 1.2)]
     return s
 
-# %% ../nbs/19_looks.ipynb #edab615d
+# %% ../nbs/19_looks.ipynb #2eb72147
 def head_part(
     verts,      # (V, 3) of `deform`
     skin=.5,    # linear colour
@@ -79,8 +79,8 @@ def head_part(
 ): # a Part
     "The head's surface; its rest coordinates are those of the mean head."
     head = load_head()
-    keep = ~np.isin(head.part, without)
-    return Part(verts, head.tris[keep], head.part[keep], skin, head.mean, masks=head.masks)
+    keep = np.flatnonzero(~np.isin(head.part, without))
+    return Part(verts, head.tris.take(keep, 0), head.part[keep], skin, head.mean, masks=head.masks)
 
 def skull_of(verts):
     "An ellipsoid around the upper head: centre (3,) and radii (3,)."
@@ -213,17 +213,14 @@ def tooth_colours(rng, at):
     gap = np.abs((at[:, :1]/.75 + 100) % 1 - .5)
     return linear([236, 228, 206])*rng.uniform(.6, 1)*(1 - .5*step(gap, .4, .5))
 
-# %% ../nbs/19_looks.ipynb #7db2a26b
+# %% ../nbs/19_looks.ipynb #b565c836
 def teeth_parts(who):
     "Two rows of teeth: the upper one belongs to the skull, the lower one follows the lower lip."
     rest, now = landmarks_of(deform(who.person.shape)), who.marks
     edge = now[33] + rest[62] - rest[33] + [0, .2, 1]                       # of the upper teeth, behind the lips
     below = now[66] + [0, -.15, 1.1]
-    rows = []
-    for (_, y, z), down in ((edge, -1), (below, 1)):
-        verts, tris = lathe([[y + down*h, w, 3, z + 3] for h, w in ((0, 2.3), (.5, 2.4), (1, 2.3))], cols=48)
-        rows.append(Part(verts, tris, TEETH, .8))
-    return rows
+    row = lambda y, z, down: lathe([[y + down*h, w, 3, z + 3] for h, w in ((0, 2.3), (.5, 2.4), (1, 2.3))], cols=48)
+    return [Part(*row(*at[1:], down), TEETH, .8) for at, down in ((edge, -1), (below, 1))]
 
 # %% ../nbs/19_looks.ipynb #8d9c353f
 def skin_pixels(buf):
@@ -389,7 +386,7 @@ def grow(
         path.append(centre + (q-centre)*np.maximum(1, margin/inside))
     return np.stack(path, 1)
 
-# %% ../nbs/19_looks.ipynb #c08f883d
+# %% ../nbs/19_looks.ipynb #dcd6a2c8
 def ribbons(
     paths,   # (n, steps, 3)
     width,   # centimetres
@@ -397,19 +394,19 @@ def ribbons(
     colour,  # (n, 3)
     tips=1., # brightness of the tips; the roots have .8
 ): # a Part
-    "Strands as narrow ribbons, their normals curved across, so that light rolls over them."
+    "Strands as ribbons of triangles, zigzag from side to side, their normals curved across, so that light rolls over them."
     n, steps, _ = paths.shape
+    paths = paths.astype(np.float32)
     along = unit(np.gradient(paths, axis=1))
-    across = unit(np.cross(along, unit(paths-centre)))
-    half = across*width/2*np.linspace(1, .4, steps)[:, None]
-    verts = np.stack([paths-half, paths+half], 2)
-    out = .8*unit(np.cross(across, along))
-    normals = unit(np.stack([out - .6*across, out + .6*across], 2))
-    shade = np.linspace(.8, tips, steps)[:, None, None]*np.ones((2, 1))
-    at = np.broadcast_arrays(np.arange(n)[:, None, None]*3.7, np.linspace(0, 9, steps)[:, None], np.array([0., 1.]))
-    tris = (np.arange(n)[:, None, None]*steps*2 + grid_tris(steps, 2)).reshape(-1, 3)
+    across = unit(np.cross(along, paths-centre.astype(np.float32)))
+    side = across*np.float32([-1, 1])[np.arange(steps) % 2, None]                # left, right, left, right...
+    verts = paths + side*np.linspace(width/2, .2*width, steps, dtype=np.float32)[:, None]
+    normals = np.float32(.8)*np.cross(across, along) + np.float32(.6)*side       # .8² + .6² = 1
+    shade = np.linspace(.8, tips, steps)[:, None]
+    at = np.broadcast_arrays(np.arange(n)[:, None]*3.7, np.linspace(0, 9, steps), np.arange(steps) % 2)
+    tris = np.arange(n)[:, None, None]*steps + np.arange(steps-2)[:, None] + [0, 1, 2]
     flat = lambda x: x.reshape(-1, 3)
-    return Part(flat(verts), tris, HAIR, flat(colour[:, None, None]*shade), flat(np.stack(at, -1)), flat(normals))
+    return Part(flat(verts), flat(tris), HAIR, flat(colour[:, None]*shade), flat(np.stack(at, -1)), flat(normals))
 
 # %% ../nbs/19_looks.ipynb #af9bb0f2
 COMBS = dict(side=(1, .2, .15), middle=(1, .25, .2), back=(.25, -.1, 1), fringe=(.35, .35, -.5), wild=(.3, -.3, -.2))
