@@ -226,13 +226,14 @@ def soften(buf, values, radius):
     blur = lambda image: cv2.GaussianBlur(image, (0, 0), radius)[buf.hit]
     return blur(as_image(buf, values)) / np.maximum(blur(buf.hit.astype(np.float32)), 1e-3)
 
-# %% ../nbs/18_scene.ipynb #1d4f24e4
+# %% ../nbs/18_scene.ipynb #ef72a411
 def openness(
     rng, scene, buf,
     reach=6., # how far a ray looks for an obstacle, centimetres
 ): # (n,): 1 in the open, less in folds and under hair
     "Ambient occlusion: one random ray a pixel, then a blur."
-    away = unit(rng.standard_normal(buf.normal.shape, np.float32)) + buf.normal*np.float32(1.02)
+    own = np.random.default_rng(rng.integers(2**32))                     # what is drawn later must not depend on the number of pixels
+    away = unit(own.standard_normal(buf.normal.shape, np.float32)) + buf.normal*np.float32(1.02)
     free = ~scene.blocked(buf.position + buf.normal*np.float32(.08), away, reach)
     return soften(buf, free.astype(np.float32), len(buf.hit)/90)
 
