@@ -66,27 +66,31 @@ def check_entry(
     if np.ptp(points, axis=0).max() < 1: raise InputError('all landmarks are in one place')
     return points
 
-# %% ../nbs/00_data.ipynb #e85fc93e
+# %% ../nbs/00_data.ipynb #2826fc1a
+_png = [cv2.IMWRITE_PNG_COMPRESSION, 0, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
+
 def _image_path(name): return f'imgs/{_stem(name)}.png'
 
-# %% ../nbs/00_data.ipynb #40e67586
+# %% ../nbs/00_data.ipynb #b6207568
 def _store(job, size, folder, out):
     "Write one image (name, points) at the new size; returns its name and its points there, or the `InputError`."
     name, points = job
     try: small, fit = read_square(folder/name, size)
     except InputError as e: return name, e
-    (out/_image_path(name)).write_bytes(cv2.imencode('.png', small[..., ::-1])[1])      # half a file has no line in the list: it is written again
+    png = cv2.imencode('.png', cv2.cvtColor(small, cv2.COLOR_RGB2BGR), _png)[1]
+    (out/_image_path(name)).write_bytes(png)                           # half a file has no line in the list: it is written again
     return name, into_square(points, fit)
 
-# %% ../nbs/00_data.ipynb #2d49413e
+# %% ../nbs/00_data.ipynb #35db5314
+_line = ' '.join(['%s'] + ['%.3f']*2*N_POINTS + ['%.2f']*3) + '\n'
+
 def list_line(
     path:str, # of the image, relative to the folder, without spaces
     points,   # (68, 2) in pixels
     angles,   # pitch, yaw, roll in degrees
 ): # the line, with its end
     "A line of list.txt."
-    numbers = [f'{v:.3f}' for v in np.ravel(points)] + [f'{v:.2f}' for v in angles]
-    return ' '.join([path, *numbers]) + '\n'
+    return _line % (path, *np.ravel(points).tolist(), *angles)
 
 # %% ../nbs/00_data.ipynb #9b475912
 def _recipe(folder, size):

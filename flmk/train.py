@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['LOSSES', 'PRESETS', 'l2', 'smooth_l1', 'wing', 'log_l1', 'LandmarkLoss', 'Recipe', 'preset_recipe', 'NME',
            'recipe_dataloaders', 'face_learner', 'SeedEpochs', 'AverageWeights', 'StopOnNaN', 'Checkpoints',
-           'last_snapshot', 'train', 'flmk_train']
+           'several_processes', 'last_snapshot', 'train', 'flmk_train']
 
-# %% ../nbs/02_train.ipynb #6ee69e3a
-import math, random, shutil, time
+# %% ../nbs/02_train.ipynb #08cb1b06
+import math, os, random, shutil, time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -108,14 +109,15 @@ def NME(pred, points, angles):
     "The metric of the challenge on a batch in unit coordinates, in percent."
     return nme(pred, points, 2).mean()
 
-# %% ../nbs/02_train.ipynb #5383e3a4
+# %% ../nbs/02_train.ipynb #181165c7
 def recipe_dataloaders(
     data,          # folder with the prepared folders
     recipe:Recipe, # settings
 ): # fastai DataLoaders
-    "DataLoaders as a recipe wants them."
-    extra = [recipe.extra] if recipe.extra else []
-    return face_dataloaders(data, recipe.img_size, recipe.bs, Strength().scaled(recipe.strength), recipe.per_epoch, recipe.limit,
+    "DataLoaders as a recipe wants them; several processes share its batches."
+    extra, n = [recipe.extra] if recipe.extra else [], max(1, num_distrib())
+    if recipe.bs % n: raise InputError(f'--bs {recipe.bs} cannot be shared by {n} processes: give a multiple of {n}')
+    return face_dataloaders(data, recipe.img_size, recipe.bs//n, Strength().scaled(recipe.strength), recipe.per_epoch, recipe.limit,
                             extra, [1 - recipe.share, recipe.share] if extra else None)
 
 # %% ../nbs/02_train.ipynb #8c7685d2
@@ -133,17 +135,20 @@ def face_learner(
     return Learner(dls, model, loss_func=LandmarkLoss(recipe.loss), opt_func=partial(OptimWrapper, opt=torch.optim.AdamW),
                    lr=recipe.lr, wd=recipe.wd, metrics=[NME], cbs=cbs, path=path)
 
-# %% ../nbs/02_train.ipynb #b78f0466
+# %% ../nbs/02_train.ipynb #e94c5310
 class SeedEpochs(Callback):
     "Seed Python, NumPy, PyTorch and the order of the faces at the start of every epoch."
     order = -50
     def __init__(self, seed:int): self.seed = seed
     def before_train(self):
         s = 1_000_003*(self.seed + 1) + self.epoch
-        random.seed(s); np.random.seed(s % 2**32); torch.manual_seed(s)
-        self.dls.train.rng = random.Random(s)
+        own = s + 10_007*rank_distrib()                                   # several processes share one order, but not their augmentation
+        random.seed(own); np.random.seed(own % 2**32); torch.manual_seed(own)
+        _whole(self.dls.train).rng = random.Random(s)
 
-# %% ../nbs/02_train.ipynb #ffe18862
+def _whole(dl): return getattr(dl, 'dl', dl)                              # the FaceLoader of which this process may have a share
+
+# %% ../nbs/02_train.ipynb #8a0c36f7
 class AverageWeights(Callback):
     "Keep an exponential moving average of the weights, or go on with a saved one; validate with it."
     order = -20
@@ -154,18 +159,21 @@ class AverageWeights(Callback):
         if self.saved: self.average.load_state_dict(self.saved)
     def after_batch(self):
         if self.training: self.average.update_parameters(self.model)
-    def before_validate(self): self.trained, self.learn.model = self.model, self.average.module
+    def before_validate(self):
+        if num_distrib() > 1:                                             # each process met other faces: the statistics of the first count
+            for b in self.average.buffers(): torch.distributed.broadcast(b, 0)
+        self.trained, self.learn.model = self.model, self.average.module
     def after_validate(self): self.learn.model = self.trained
 
-# %% ../nbs/02_train.ipynb #a9448a59
+# %% ../nbs/02_train.ipynb #fd5b6eed
 class StopOnNaN(Callback):
     "Stop when the loss of a batch is NaN or infinite, and name its faces."
     def after_loss(self):
         if not self.training or torch.isfinite(self.loss): return
-        names = ', '.join(dict.fromkeys(f.path.name for f in self.dl.faces))
+        names = ', '.join(dict.fromkeys(f.path.name for f in _whole(self.dl).faces))
         raise InputError(f'the loss became {self.loss.item()} in epoch {self.epoch}, batch {self.iter}: try a lower --lr, or look at these faces: {names}')
 
-# %% ../nbs/02_train.ipynb #056dcbbd
+# %% ../nbs/02_train.ipynb #772cf8a3
 _format = 'flmk snapshot 1'
 
 class Checkpoints(Callback):
@@ -181,13 +189,14 @@ class Checkpoints(Callback):
 
     def after_epoch(self):
         if not self.losses: return                                        # an epoch that was skipped
+        train_loss, self.losses = to_detach(torch.stack(self.losses).mean()), []      # the mean of all processes; the first of them writes
+        if rank_distrib(): return
         _, valid_loss, nme = self.learn.final_record[:3]
         seconds, lr = time.time() - self.started, self.opt.hypers[-1]['lr']
-        self.log.append(f'{self.epoch},{torch.stack(self.losses).mean():.5f},{valid_loss:.5f},{nme:.4f},{lr:.3g},{seconds:.1f}')
+        self.log.append(f'{self.epoch},{train_loss:.5f},{valid_loss:.5f},{nme:.4f},{lr:.3g},{seconds:.1f}')
         with write_whole(self.folder/'train.logs') as p: p.write_text('\n'.join(self.log) + '\n')
         if nme < self.best: self.best = float(nme); self.save_best()
         self.save_snapshot()
-        self.losses = []
 
     def save_best(self):
         net = self.average_cb.average.module
@@ -198,11 +207,30 @@ class Checkpoints(Callback):
         path = self.folder/f'snapshot/checkpoint_epoch_{self.epoch}.pth.tar'
         with write_whole(path) as p:
             torch.save(dict(format=_format, recipe=asdict(self.recipe), epochs_done=self.epoch + 1, best=self.best, log=self.log,
-                            model=self.model.state_dict(), average=self.average_cb.average.state_dict(),
+                            model=get_model(self.model).state_dict(), average=self.average_cb.average.state_dict(),
                             optimizer=self.opt.opt.state_dict()['state']), p)
         for old in sorted(path.parent.glob('checkpoint_epoch_*.pth.tar'), key=_epoch_of)[:-self.keep]: old.unlink()
 
 def _epoch_of(path): return int(Path(path).name.split('_')[2].split('.')[0])
+
+# %% ../nbs/02_train.ipynb #19c19097
+def _share(dl, rank, n):
+    "The rank-th of n shares of a DataLoader's faces."
+    from fastai.distributed import DistributedDL                          # here, because it needs accelerate
+    part = DistributedDL(dl, rank, n)
+    part._broadcast = lambda idxs, rank: idxs                             # SeedEpochs gave all processes the same order; fastai would ask a GPU for it
+    return part
+
+@contextmanager
+def several_processes(
+    learn, # a Learner
+): # a context to fit in
+    "Train as one of the processes that `accelerate launch` started; alone if there are no others."
+    if num_distrib() < 2: yield; return
+    gpu = learn.dls.device.type == 'cuda'
+    learn.dls.loaders = [_share(learn.dls.train, rank_distrib(), num_distrib()), _share(learn.dls.valid, 0, 1)]
+    with learn.distrib_ctx(sync_bn=gpu, cpu=not gpu): yield
+    torch.distributed.destroy_process_group()
 
 # %% ../nbs/02_train.ipynb #9bd7c240
 def last_snapshot(
@@ -219,7 +247,7 @@ def last_snapshot(
     if changed: raise InputError(f'{checkpoint} was begun with other settings ({"; ".join(changed)}): give the same, or choose another --checkpoint')
     return saved
 
-# %% ../nbs/02_train.ipynb #0031662e
+# %% ../nbs/02_train.ipynb #a59188e0
 def train(
     recipe:Recipe, # settings
     data,          # folder with the prepared folders
@@ -228,14 +256,16 @@ def train(
     cbs=(),        # more callbacks
 ): # the Learner
     "Train by a recipe; `checkpoint/best_model/best.pth.tar` is the best averaged model by validation NME."
+    if num_distrib() > 1 and torch.cuda.is_available(): torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     checkpoint, saved = Path(checkpoint), last_snapshot(checkpoint, recipe) if resume else None
-    if not saved: shutil.rmtree(checkpoint/'snapshot', ignore_errors=True)
+    if not saved and not rank_distrib(): shutil.rmtree(checkpoint/'snapshot', ignore_errors=True)
     learn = face_learner(recipe_dataloaders(data, recipe), recipe, checkpoint)
     average = AverageWeights(recipe.average, saved and saved['average'])
     saver = Checkpoints(checkpoint, recipe, average)
     if saved: _go_on(learn, saver, saved)
     start = saved['epochs_done'] if saved else 0
-    if start < recipe.epochs:
+    if start == recipe.epochs: return learn
+    with several_processes(learn):
         learn.fit_one_cycle(recipe.epochs, recipe.lr, pct_start=.1, start_epoch=start,
                             cbs=[SeedEpochs(recipe.seed), average, StopOnNaN(), saver, *cbs])
     return learn
@@ -248,7 +278,7 @@ def _go_on(learn, saver, saved):
     learn.opt.opt.load_state_dict({**learn.opt.opt.state_dict(), 'state': saved['optimizer']})
     saver.best, saver.log = saved['best'], saved['log']
 
-# %% ../nbs/02_train.ipynb #8df390d5
+# %% ../nbs/02_train.ipynb #cf255ecc
 @command
 def flmk_train(
     data:str='data',               # folder made by flmk_prepare
@@ -274,5 +304,6 @@ def flmk_train(
     "Train a model on the prepared folders, validate after each epoch, keep the best."
     settings = {k: v for k, v in locals().items() if k not in ('data', 'checkpoint', 'preset', 'resume')}
     train(preset_recipe(preset, **settings), data, checkpoint, resume)
+    if rank_distrib(): return
     best = Path(checkpoint)/'best_model/best.pth.tar'
     print(f"{best}: NME {read_checkpoint(best)['nme']:.3f} % on the validation faces")
