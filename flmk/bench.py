@@ -217,19 +217,18 @@ def _onnx_side(name, size, bs, n_threads):
     def run(): session.run(None, dict(faces=x)); return bs
     return run
 
-# %% ../nbs/25_bench.ipynb #198ebf7b
-def predicting(rounds:int, n_threads:int, bs:int, size=112, large=384, models=tuple(MODELS), onnx=True):
-    "Rows of the table: a face, for each backbone."
-    at = lambda name, px, how='': f'{name} {px} px{how}'
+# %% ../nbs/25_bench.ipynb #1713bc3a
+def predicting(rounds:int, n_threads:int, bs:int, shipped:str, size=112, large=384, models=tuple(MODELS), onnx=True):
+    "Rows of the table: a face, for each model."
+    at, theirs = lambda name, px, how='': f'{name} {px} px{how}', [m for m in models if not 'integral' in m]
     with threads(n_threads):
-        sides = {at(m, px): _torch_side(m, px, min(bs, 8 if px == large else bs)) for m in models for px in (size, large)}
+        sides = {at(m, size): _torch_side(m, size, bs) for m in models} | {at(m, large): _torch_side(m, large, min(bs, 8)) for m in theirs}
         if onnx: sides |= {at(m, size, ', ONNX'): _onnx_side(m, size, bs, n_threads) for m in models}
         times = alternate(sides, rounds)
-    row, rows = partial(ratio_row, f'predicting, a face, {n_threads} thread{"s"*(n_threads > 1)}, batch {bs}', times), []
+    what, rows = f'predicting, a face, {n_threads} thread{"s"*(n_threads > 1)}, batch {bs}', []
     for m in models:
-        rows.append(row(at(m, size), at(m, large)))
-        if onnx: rows += [row(at(m, size, ', ONNX'), at(m, px)) for px in (size, large)]
-    for how in ('', ', ONNX')[:1 + onnx]: rows.append(row(at('mobilenet_v3_small', size, how), at('mobilenet_v3_large', large), 10))
+        other = m if m in theirs and m != shipped else 'mobilenet_v3_large'
+        rows += [ratio_row(what, times, at(m, size, how), at(other, large), 10 if m == shipped else None) for how in ('', ', ONNX')[:1 + onnx]]
     return rows
 
 # %% ../nbs/25_bench.ipynb #8c7adadd
@@ -342,7 +341,7 @@ def _until(name, epoch, mark, most):
         images, best = images + n, min(best, error)
     return {'loop': name, 'mark, %': mark, 'reached': best <= mark, 'best NME, %': best, 'seconds': time.perf_counter() - start, 'images': images}
 
-# %% ../nbs/25_bench.ipynb #42d5839f
+# %% ../nbs/25_bench.ipynb #ea5657a9
 WHAT = ('feeding', 'training', 'predicting', 'preparing', 'choices', 'scale', 'quality')
 
 def _measure(what, source, work, model, images, rounds, mark):
@@ -355,8 +354,9 @@ def _measure(what, source, work, model, images, rounds, mark):
     if what == 'preparing': return preparing(source, work, rounds)
     if what == 'scale':     return scale(source, work)
     if what == 'quality':   return quality(source, data, mark)
-    rows = [r for n in (1, 2) for bs in (1, 32) for r in predicting(rounds, n, bs)]
-    return rows + whole_folder(Predictor(model), images or Path(source)/'synthetics_train', rounds)
+    predictor = Predictor(model)
+    rows = [r for n in (1, 2) for bs in (1, 32) for r in predicting(rounds, n, bs, predictor.info['model'])]
+    return rows + whole_folder(predictor, images or Path(source)/'synthetics_train', rounds)
 
 # %% ../nbs/25_bench.ipynb #ee3ffe0f
 @command
