@@ -21,7 +21,7 @@ demo: install
 	$(BIN)/flmk_demo
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --dist loadgroup --timeout 1200 tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --timeout 1200 tests
 
 lab: install
 	$(BIN)/jupyter lab nbs

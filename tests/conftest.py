@@ -1,10 +1,13 @@
-"Tests run side by side, the notebooks one by one and what shares fixtures together; the last line counts them, whatever else was printed."
+"Tests run side by side: files that share fixtures as one, notebooks each by itself. The last line counts them, whatever else was printed."
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.stem != 'test_notebooks': item.add_marker(pytest.mark.xdist_group(item.path.stem))
+class Together(LoadScopeScheduling):
+    def _split_scope(self, nodeid): return nodeid if 'test_notebook[' in nodeid else nodeid.split('::')[0]
+
+
+def pytest_xdist_make_scheduler(config, log): return Together(config, log)
 
 
 @pytest.hookimpl(trylast=True)
