@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['VERSION', 'sample_crop', 'sample_view', 'pose_face', 'camera_of', 'face_points', 'behind', 'hide', 'build_scene',
            'expose', 'grade', 'smear', 'lens', 'black_edges', 'fractal', 'ramp', 'clutter', 'wall', 'landscape',
-           'lights', 'background', 'render_face', 'write_face', 'write_faces', 'write_labels', 'claim_folder',
-           'missing_faces', 'flmk_faces']
+           'lights', 'background', 'render_face', 'write_face', 'start_drawing', 'write_faces', 'write_labels',
+           'claim_folder', 'missing_faces', 'flmk_faces']
 
-# %% ../nbs/13_faces.ipynb #a5db7607
-import json, pickle, signal, time
+# %% ../nbs/13_faces.ipynb #64c72fd5
+import json, os, pickle, signal, time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import cv2
@@ -281,10 +282,16 @@ def write_face(job):
     data = cv2.imencode('.jpg', img[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     with write_whole(Path(folder)/f'{k:06d}.jpg') as part: part.write_bytes(data.tobytes())
 
-# %% ../nbs/13_faces.ipynb #05386119
+# %% ../nbs/13_faces.ipynb #04c40063
+def start_drawing():
+    "Begin a process that draws: Ctrl-C is its parent's business, and it ends when its parent does."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
+
 def write_faces(jobs, workers):
     "Draw many faces, with a bar that tells how many a second."
-    pool = ProcessPoolExecutor(workers, get_context('spawn'), signal.signal, (signal.SIGINT, signal.SIG_IGN)) if workers > 1 else None
+    os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')                       # for the processes that draw: they share the cores already
+    pool = ProcessPoolExecutor(workers, get_context('spawn'), start_drawing) if workers > 1 else None
     try:
         done = pool.map(write_face, jobs, chunksize=4) if pool else map(write_face, jobs)
         start, bar = time.time(), progress_bar(done, total=len(jobs))
