@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SETS', 'read_annotations', 'check_entry', 'list_line', 'prepare_folder', 'flmk_prepare', 'FaceFolder', 'Face',
-           'face_items', 'FaceLoader', 'ToSize', 'face_block', 'face_dataloaders']
+           'face_items', 'FaceLoader', 'ToSize', 'face_block', 'keep_memory', 'face_dataloaders']
 
-# %% ../nbs/00_data.ipynb #00d2dbbe
-import json, os, shutil
+# %% ../nbs/00_data.ipynb #5f255722
+import ctypes, json, os, shutil, sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,10 +20,10 @@ import torch.nn.functional as F
 
 import flmk.operators
 from fastai.data.all import *
-from fastai.vision.core import TensorImage, TensorPoint
-from fastai.vision.data import ImageBlock, PointBlock
+from fastai.vision.core import PILImage, TensorImage, TensorPoint
+from fastai.vision.data import PointBlock
 from fastcore.basics import chunked
-from .augment import Augment, Strength
+from .augment import Augment, Strength, to_floats
 from .files import InputError, command, load_pickle, progress, read_image, read_shard, write_whole
 from .landmarks import N_POINTS, into_square, read_square, to_unit
 from .models import NORMALISATION
@@ -295,17 +295,17 @@ class FaceLoader(TfmdDL):
             idxs += rows*whole + self.rng.sample(rows, rest)
         return self.shuffle_fn(idxs)
 
-# %% ../nbs/00_data.ipynb #d9ba86d9
+# %% ../nbs/00_data.ipynb #f6805fbb
 class ToSize(ItemTransform):
-    "Resize the images of a batch to `size` pixels if they have another; unit coordinates stay as they are."
+    "The images of a batch as floats between 0 and 1, resized to `size` pixels if they have another side; unit coordinates stay as they are."
     order = 60
     def __init__(self, size:int): super().__init__(); self.size = size
     def encodes(self, b):
-        x, *rest = b
-        if x.shape[-1] == self.size: return b
-        return F.interpolate(x, (self.size, self.size), mode='bilinear', antialias=True), *rest
+        x, rest = to_floats(b[0]), b[1:]
+        if x.shape[-1] != self.size: x = F.interpolate(x, (self.size, self.size), mode='bilinear', antialias=True)
+        return x, *rest
 
-# %% ../nbs/00_data.ipynb #916ae037
+# %% ../nbs/00_data.ipynb #20305820
 def face_block(
     img_size:int,           # side of the images that the model gets
     strength:Strength=None, # of augmentation; the default strength if not given
@@ -313,12 +313,18 @@ def face_block(
     "The DataBlock of faces: image in, points and angles out."
     normalise = Normalize.from_stats(*NORMALISATION.values(), cuda=False)
     return DataBlock(
-        blocks=(ImageBlock, PointBlock, RegressionBlock(3)), n_inp=1, dl_type=FaceLoader, get_items=face_items,
+        blocks=(TransformBlock(PILImage.create), PointBlock, RegressionBlock(3)), n_inp=1, dl_type=FaceLoader, get_items=face_items,
         splitter=FuncSplitter(lambda o: o.folder.folder.name == SETS['aflw_val']),
         getters=[lambda o: o.pixels, lambda o: o.points + .5, lambda o: o.angles],
         batch_tfms=[Augment(strength, img_size), ToSize(img_size), normalise])
 
-# %% ../nbs/00_data.ipynb #415da10e
+# %% ../nbs/00_data.ipynb #1cf9ad52
+def keep_memory():
+    "Let glibc keep what is freed, up to 1 GB, for the next step; other C libraries are left alone."
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform == 'linux' else None
+    if mallopt: mallopt(-1, 2**30), mallopt(-3, 2**30)                   # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+
+# %% ../nbs/00_data.ipynb #1eecfe0b
 def face_dataloaders(
     data,                   # folder with AFLW_train_data and AFLW_validation_data
     img_size:int=112,       # side of the images that the model gets
@@ -334,6 +340,7 @@ def face_dataloaders(
     train, valid = (Path(data)/name for name in SETS.values())
     folders = [FaceFolder(train, limit), *(FaceFolder(e, limit) for e in extra), FaceFolder(valid)]
     n = per_epoch or sum(map(len, folders[:-1]))
+    keep_memory()
     dls = face_block(img_size, strength).dataloaders(folders, bs=min(bs, n), val_bs=2*bs, num_workers=0, device=device or default_device())
     dls.train.draw(n, shares)
     return dls
