@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['YAWS', 'FAILURE', 'AREA', 'Scores', 'evaluate', 'ced', 'failure_rate', 'auc', 'plot_ced', 'by_region', 'by_yaw',
-           'plot_where', 'point_shift', 'worst_faces', 'milliseconds', 'score_row', 'to_markdown', 'to_csv', 'read_log',
-           'plot_training', 'as_svg', 'face_figure', 'html_table', 'settings_table', 'report_html', 'save_figures',
-           'flmk_eval']
+           'plot_where', 'point_shift', 'worst_faces', 'threads', 'milliseconds', 'score_row', 'to_markdown', 'to_csv',
+           'read_log', 'plot_training', 'as_svg', 'face_figure', 'html_table', 'settings_table', 'report_html',
+           'save_figures', 'flmk_eval']
 
-# %% ../nbs/03_eval.ipynb #ee883d75
+# %% ../nbs/03_eval.ipynb #0a1078db
 import base64, csv, io, platform, re, time
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -152,19 +153,27 @@ def worst_faces(
     titles = [f'{s.nme[k]:.1f} %, yaw {y:.0f}' for k, y in zip(order, yaw)]
     return show_faces(images*2, [*s.pred[order], *s.true[order]], titles + ['truth']*len(order), ncols=len(order))
 
-# %% ../nbs/03_eval.ipynb #cf2ad06d
+# %% ../nbs/03_eval.ipynb #e0213adb
+@contextmanager
+def threads(
+    n:int, # for PyTorch and for OpenCV
+):
+    "So many threads inside, and as before afterwards."
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(n); cv2.setNumThreads(n)
+    try: yield
+    finally: torch.set_num_threads(before[0]); cv2.setNumThreads(before[1])
+
+# %% ../nbs/03_eval.ipynb #1b60cd00
 def milliseconds(
     predictor:Predictor, # a loaded model
     rounds:int=20,       # timed predictions
 ): # median milliseconds for one face, batch of one, one thread
     "Time the network on one face."
-    x = np.zeros((1, predictor.img_size, predictor.img_size, 3), np.uint8)
-    threads, times = torch.get_num_threads(), []
-    torch.set_num_threads(1)
-    try:
+    x, times = np.zeros((1, predictor.img_size, predictor.img_size, 3), np.uint8), []
+    with threads(1):
         for _ in range(rounds + 3):
             start = time.perf_counter(); predictor.unit_points(x); times.append(time.perf_counter() - start)
-    finally: torch.set_num_threads(threads)
     return float(np.median(times[3:])*1000)
 
 # %% ../nbs/03_eval.ipynb #c25665b5

@@ -7,7 +7,9 @@ __all__ = ['REGIONS', 'N_POINTS', 'CLOSED', 'REFERENCE', 'FLIP', 'COLOURS', 'res
            'fit_square', 'into_square', 'out_of_square', 'read_square', 'in_squares', 'flip_points', 'draw_points',
            'show_faces']
 
-# %% ../nbs/10_landmarks.ipynb #3e146d8f
+# %% ../nbs/10_landmarks.ipynb #b7e42277
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -112,7 +114,7 @@ def read_square(
     square, (scale, offset) = fit_square(img, size)
     return square, (scale / shrunk, offset)
 
-# %% ../nbs/10_landmarks.ipynb #5c09127e
+# %% ../nbs/10_landmarks.ipynb #2126a1ce
 def _as_square(image, size):
     "The square of an image that is a path or an array, as of `fit_square`; raises `InputError` where it is neither."
     if isinstance(image, (str, Path)): return read_square(image, size)
@@ -126,14 +128,18 @@ def in_squares(
     images,      # RGB images (height, width, 3) uint8 of any size, or paths: a list of them, or one
     size:int,    # side of the squares in pixels
     bs:int=64,   # images in a batch
+    bar=iter,    # what shows how far it is: a function of an iterable, as `progress` (15_files)
 ): # (n, 68, 2) points in each image's own pixels; (68, 2) for one image
-    "Predict images by a function that takes squares; raises `InputError` for what is no image."
+    "Predict images by a function that takes squares, and read the next batch meanwhile; raises `InputError` for what is no image."
     if isinstance(images, (str, Path)) or getattr(images, 'ndim', 0) == 3: return in_squares(unit_points, [images], size)[0]
     found = [np.empty((0, N_POINTS, 2))]
-    for k in range(0, len(images), bs):
-        squares, fits = zip(*(_as_square(i, size) for i in images[k:k + bs]))
-        points = from_unit(unit_points(np.stack(squares)), size)
-        found.append(np.stack([out_of_square(p, f) for p, f in zip(points, fits)]))
+    with ThreadPoolExecutor() as pool:
+        read = lambda k: pool.map(partial(_as_square, size=size), images[k:k + bs])
+        coming = read(0)
+        for k in bar(range(0, len(images), bs)):
+            (squares, fits), coming = zip(*coming), read(k + bs)
+            points = from_unit(unit_points(np.stack(squares)), size)
+            found.append(np.stack([out_of_square(p, f) for p, f in zip(points, fits)]))
     return np.concatenate(found)
 
 # %% ../nbs/10_landmarks.ipynb #0896834c

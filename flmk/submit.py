@@ -5,16 +5,15 @@
 # %% auto #0
 __all__ = ['list_images', 'predict_folder', 'solution_text', 'write_solution', 'check_solution', 'flmk_test']
 
-# %% ../nbs/04_submit.ipynb #68d80a38
+# %% ../nbs/04_submit.ipynb #3e5e8aa2
 import math, zipfile
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from .files import IMAGES, InputError, command, progress, write_whole
-from .landmarks import N_POINTS, from_unit, out_of_square, read_square
+from .landmarks import N_POINTS, in_squares
 from .models import Predictor
 
 # %% ../nbs/04_submit.ipynb #875f6e72
@@ -30,23 +29,16 @@ def list_images(
     if spaced: raise InputError(f'{folder}/{spaced[0]} has a space in its name, which solution.txt cannot say: rename it')
     return paths
 
-# %% ../nbs/04_submit.ipynb #d43ebd75
+# %% ../nbs/04_submit.ipynb #74c76637
 def predict_folder(
     predictor:Predictor, # a loaded model
     folder,              # with images
     bs:int=64,           # images in a batch
 ): # names, and points (n, 68, 2) in each image's own pixels
     "Predict every image of a folder."
-    paths, points, size = list_images(folder), [], predictor.img_size
-    with ThreadPoolExecutor() as pool:
-        read = lambda k: pool.map(partial(read_square, size=size), paths[k:k + bs])
-        coming = read(0)
-        for k in progress(range(0, len(paths), bs), label=Path(folder).name):
-            squares, fits = zip(*coming)
-            coming = read(k + bs)
-            new = from_unit(predictor.unit_points(np.stack(squares)), size)
-            points += [out_of_square(p, f) for p, f in zip(new, fits)]
-    return [p.name for p in paths], np.stack(points)
+    paths = list_images(folder)
+    points = in_squares(predictor.unit_points, paths, predictor.img_size, bs, partial(progress, label=Path(folder).name))
+    return [p.name for p in paths], points
 
 # %% ../nbs/04_submit.ipynb #49d50794
 def solution_text(
