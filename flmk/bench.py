@@ -307,7 +307,7 @@ def scale(source, work, sizes=(1_000, 10_000, 100_000)):
         finally: shutil.rmtree(work, ignore_errors=True)
     return rows
 
-# %% ../nbs/25_bench.ipynb #8c0c1705
+# %% ../nbs/25_bench.ipynb #c0fd2837
 def slowly(dl):
     "Let a FaceLoader read its images one by one from their files, as floats."
     def read(faces):
@@ -317,7 +317,7 @@ def slowly(dl):
 
 def quality(data, seeds=(0, 1, 2), recipe=None):
     "Rows of a table: the validation NME at the end of a recipe, fed from the array and fed slowly."
-    rows, recipe = [], recipe or Recipe(img_size=80, epochs=8, per_epoch=3200, share=.75)
+    rows, recipe = [], recipe or Recipe(img_size=80, epochs=5, per_epoch=3200)
     for seed in seeds:
         r, row = replace(recipe, seed=seed), dict(seed=seed)
         for how in ('array', 'slow'):
@@ -336,7 +336,7 @@ def validation_nme(model, dl):
     batches = ([t.as_subclass(torch.Tensor) for t in b] for b in dl)
     return float(torch.cat([nme(model.eval()(x), p, 2) for x, p, _ in batches]).mean())
 
-# %% ../nbs/25_bench.ipynb #bf1805bb
+# %% ../nbs/25_bench.ipynb #3b76f8d3
 def _until(name, train, error, mark, most):
     "Train until the NME falls below the mark, or `most` images were seen."
     seconds, images, best = 0., 0, np.inf
@@ -346,9 +346,9 @@ def _until(name, train, error, mark, most):
         seconds, best = seconds + time.perf_counter() - start, min(best, error())
     return {'loop': name, 'mark, %': mark, 'reached': best <= mark, 'best NME, %': best, 'seconds': seconds, 'images': images}
 
-def wall_clock(source, data, mark:float, models=REBUILT, epochs=20, recipe=None):
+def wall_clock(source, data, mark:float, models=REBUILT, epochs=10, recipe=None):
     "Rows of a table: seconds and images until the validation NME falls below the mark, by both loops."
-    rows, recipe = [], recipe or Recipe(img_size=80, per_epoch=1280, lr=3e-3, strength=.5)
+    rows, recipe = [], recipe or Recipe(img_size=80, per_epoch=1280, lr=3e-3)
     for name in models:
         r = replace(recipe, model=name)
         learn, average, plain = face_learner(recipe_dataloaders(data, r), r), AverageWeights(.5), create_model(name, r.img_size)

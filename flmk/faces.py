@@ -270,8 +270,8 @@ def render_face(
     if rng.random() < .3: black_edges(rng, image, points)
     return np.uint8(image*255 + .5), points
 
-# %% ../nbs/13_faces.ipynb #6bf8e8a4
-VERSION = 4   # goes up whenever face k of seed s looks different
+# %% ../nbs/13_faces.ipynb #c883bafc
+VERSION = 5   # goes up whenever face k of seed s looks different
 
 def write_face(job):
     "Draw one face into its file; `job` is (folder, seed, k, size)."

@@ -63,7 +63,7 @@ class LandmarkLoss:
         if predicted_angles is None: return per_face.mean()
         return ((1 - torch.deg2rad(predicted_angles - angles).cos()).sum(-1)*per_face).mean()
 
-# %% ../nbs/02_train.ipynb #969ab55c
+# %% ../nbs/02_train.ipynb #6ad876f1
 @dataclass
 class Recipe:
     "Settings of a training; the same recipe on the same data gives the same model."
@@ -80,7 +80,7 @@ class Recipe:
     lr:float=6e-3                  # highest learning rate, see lr_find
     wd:float=.02                   # weight decay
     average:float=.03              # weights are averaged over about this share of the whole training
-    strength:float=1.              # of augmentation, see 12_augment
+    strength:float=.5              # of augmentation, see 12_augment
     seed:int=0                     # of everything that is random
 
     def __post_init__(self):
@@ -278,7 +278,7 @@ def _go_on(learn, saver, saved):
     learn.opt.opt.load_state_dict({**learn.opt.opt.state_dict(), 'state': saved['optimizer']})
     saver.best, saver.log = saved['best'], saved['log']
 
-# %% ../nbs/02_train.ipynb #cf255ecc
+# %% ../nbs/02_train.ipynb #6b137a16
 @command
 def flmk_train(
     data:str='data',               # folder made by flmk_prepare
@@ -298,7 +298,7 @@ def flmk_train(
     lr:float=6e-3,                 # highest learning rate
     wd:float=.02,                  # weight decay
     average:float=.03,             # weights are averaged over about this share of the training
-    strength:float=1.,             # of augmentation; 0 is none
+    strength:float=.5,             # of augmentation; 0 is none, 1 as in 12_augment
     seed:int=0,                    # of everything that is random
 ):
     "Train a model on the prepared folders, validate after each epoch, keep the best."
