@@ -282,7 +282,7 @@ def write_face(job):
     data = cv2.imencode('.jpg', img[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     with write_whole(Path(folder)/f'{k:06d}.jpg') as part: part.write_bytes(data.tobytes())
 
-# %% ../nbs/13_faces.ipynb #04c40063
+# %% ../nbs/13_faces.ipynb #948349a9
 def start_drawing():
     "Begin a process that draws: Ctrl-C is its parent's business, and it ends when its parent does."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -296,7 +296,7 @@ def write_faces(jobs, workers):
         done = pool.map(write_face, jobs, chunksize=4) if pool else map(write_face, jobs)
         start, bar = time.time(), progress_bar(done, total=len(jobs))
         for count, _ in enumerate(bar, 1): bar.comment = f'{count/(time.time()-start):.1f} faces/s'
-    except BrokenProcessPool: raise InputError('a process that draws was ended from outside, for want of memory perhaps: run again, with fewer --workers; it goes on')
+    except BrokenProcessPool: raise InputError('a process that draws was ended from outside, for want of memory perhaps (run again, with fewer --workers; it goes on), or a script calls this without `if __name__ == "__main__":`')
     finally:
         if pool: pool.shutdown(cancel_futures=True)
 
