@@ -213,7 +213,7 @@ class Checkpoints(Callback):
 
 def _epoch_of(path): return int(Path(path).name.split('_')[2].split('.')[0])
 
-# %% ../nbs/02_train.ipynb #19c19097
+# %% ../nbs/02_train.ipynb #d529fa23
 def _share(dl, rank, n):
     "The rank-th of n shares of a DataLoader's faces."
     from fastai.distributed import DistributedDL                          # here, because it needs accelerate
@@ -230,6 +230,7 @@ def several_processes(
     gpu = learn.dls.device.type == 'cuda'
     learn.dls.loaders = [_share(learn.dls.train, rank_distrib(), num_distrib()), _share(learn.dls.valid, 0, 1)]
     with learn.distrib_ctx(sync_bn=gpu, cpu=not gpu): yield
+    torch.distributed.barrier()                                           # nobody leaves while another still works
     torch.distributed.destroy_process_group()
 
 # %% ../nbs/02_train.ipynb #9bd7c240
