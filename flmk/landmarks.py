@@ -114,7 +114,7 @@ def read_square(
     square, (scale, offset) = fit_square(img, size)
     return square, (scale / shrunk, offset)
 
-# %% ../nbs/10_landmarks.ipynb #2126a1ce
+# %% ../nbs/10_landmarks.ipynb #0389e724
 def _as_square(image, size):
     "The square of an image that is a path or an array, as of `fit_square`; raises `InputError` where it is neither."
     if isinstance(image, (str, Path)): return read_square(image, size)
@@ -131,7 +131,9 @@ def in_squares(
     bar=iter,    # what shows how far it is: a function of an iterable, as `progress` (15_files)
 ): # (n, 68, 2) points in each image's own pixels; (68, 2) for one image
     "Predict images by a function that takes squares, and read the next batch meanwhile; raises `InputError` for what is no image."
-    if isinstance(images, (str, Path)) or getattr(images, 'ndim', 0) == 3: return in_squares(unit_points, [images], size)[0]
+    if isinstance(images, (str, Path)) or getattr(images, 'ndim', 0) == 3:                # one, such as a film's frame: nothing to read ahead
+        square, fit = _as_square(images, size)
+        return out_of_square(from_unit(unit_points(square[None]), size)[0], fit)
     found = [np.empty((0, N_POINTS, 2))]
     with ThreadPoolExecutor() as pool:
         read = lambda k: pool.map(partial(_as_square, size=size), images[k:k + bs])
