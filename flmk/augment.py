@@ -96,7 +96,7 @@ def shift_at(
     "The smooth warp's shift at any place."
     return F.grid_sample(control, q, mode='bicubic', padding_mode='border', align_corners=True).permute(0, 2, 3, 1)
 
-# %% ../nbs/12_augment.ipynb #d97e890e
+# %% ../nbs/12_augment.ipynb #5f402094
 def move_points(
     p,       # (n, 68, 2) points in unit coordinates
     H,       # (n, 3, 3) homographies
@@ -107,14 +107,17 @@ def move_points(
     p = torch.where(flip[:, None, None], p[:, FLIP], p)
     target = apply_homography(H, p)
     q = target
-    for _ in range(6): q = target - shift_at(control, q[:, None])[:, 0]
+    for _ in range(4): q = target - shift_at(control, q[:, None])[:, 0]
     return q
 
-# %% ../nbs/12_augment.ipynb #c0d2fbd1
-def _warp_weights(g, c):
-    "How much each of g controls weighs at the places c (m) along an axis: (g, m), by `shift_at` itself."
+# %% ../nbs/12_augment.ipynb #9ce9b2b8
+@lru_cache(4)
+def _along(g, size, device):
+    "What varies along an axis of a grid: how much each of g controls weighs at each place, by `shift_at` itself, the place, and 1: (g + 2, size)."
+    c = (torch.arange(size, device=device)*2 + 1)/size - 1
     q = torch.stack([c, torch.zeros_like(c)], -1).expand(g, 1, -1, -1)
-    return shift_at(torch.eye(g, device=c.device)[:, None, None].expand(-1, -1, g, -1), q)[:, 0, :, 0]
+    weights = shift_at(torch.eye(g, device=device)[:, None, None].expand(-1, -1, g, -1), q)[:, 0, :, 0]
+    return torch.cat([weights, c[None], torch.ones_like(c)[None]])
 
 def sampling_grid(
     H,        # (n, 3, 3) homographies
@@ -124,16 +127,15 @@ def sampling_grid(
 ): # (n, 2, size, size), x and y in pixels of the old picture
     "Where each new pixel comes from: the inverse way."
     n, _, g, _ = control.shape
-    c = (torch.arange(size, device=H.device)*2 + 1)/size - 1
-    along = torch.cat([_warp_weights(g, c), c[None], torch.ones_like(c)[None]])         # (g + 2, size): what varies along an axis
     q = control.new_zeros(n, 3, g + 2, g + 2)                                           # x, y and 1 as products of what varies down and across
     q[:, :2, :g, :g], q[:, 0, -1, g], q[:, 1, g, -1], q[:, 2, -1, -1] = control, 1, 1, 1
     pixels = H.new_tensor([[old, 0, old - 1], [0, old, old - 1], [0, 0, 2]])/2             # `from_unit` as a matrix
     q = (pixels @ torch.linalg.inv(H) @ q.flatten(2)).view_as(q)
+    along = _along(g, size, H.device)
     q = along.mT @ (q @ along)
-    return q[:, :2].mul_(q[:, 2:].clamp_(min=.05).reciprocal_())
+    return q[:, :2].div_(q[:, 2:].clamp_(min=.05))
 
-# %% ../nbs/12_augment.ipynb #d9ec26b0
+# %% ../nbs/12_augment.ipynb #fc7938e2
 def _reflect(g, side):
     "Places outside -1..1 brought inside, as by mirrors at the edges, and not beyond the middle of the last pixel."
     g = (g + 1)/4
@@ -141,7 +143,7 @@ def _reflect(g, side):
 
 def to_floats(x):
     "Bytes as floats between 0 and 1; floats as they are."
-    return x.contiguous().float().div_(255) if x.dtype == torch.uint8 else x
+    return x.contiguous().float().mul_(1/255) if x.dtype == torch.uint8 else x
 
 def _remap(x, grid, mirror):
     "`sample` for bytes on the CPU."
@@ -287,20 +289,19 @@ def add_noise(x, s:Strength):
     z = _noise(2*n*h*w, x.device)[:, start:start + n*h*w].view(c, n, h, w)
     return x.addcmul_(z.transpose(0, 1), level)
 
-# %% ../nbs/12_augment.ipynb #2bcce648
+# %% ../nbs/12_augment.ipynb #08622530
 def erase(x, s:Strength):
-    "Cover a part of some images (n, 3, h, w) by a colour or by a piece of the batch's other images, in place."
-    n, c = len(x), torch.linspace(-1, 1, x.shape[-1], device=x.device)
+    "Cover a part of some images (n, 3, h, w) by a colour or by a piece of another image of the batch, in place."
+    i = _rows(len(x), s.p_erase, x.device)
+    n, c = len(i), torch.linspace(-1, 1, x.shape[-1], device=x.device)
     centre, half = torch.rand(n, 2, 1, device=x.device)*1.6 - .8, torch.rand(n, 2, 1, device=x.device)*.35 + .1
     roundness = torch.where(_chosen(n, .5, x.device), 2., 12.)[:, None, None]      # an ellipse or nearly a rectangle
     dx, dy = (((c - centre)/half).abs().pow(roundness)*50).unbind(1)   # 50 at the cover's edge
-    kind = torch.rand(n, device=x.device)
-    dx[kind >= s.p_erase] = 100.                                                     # these are spared
     cover = (50 - dx[:, None, None] - dy[:, None, :, None]).clamp_(0, 1)
-    i = (kind < s.p_erase/2).nonzero()[:, 0]
-    pieces = _take(x, i).lerp_(_take(x, i - 2), _take(cover, i))
-    x.lerp_(torch.rand(n, 3, 1, 1, device=x.device), cover)
-    return x.index_copy_(0, i, pieces)
+    new = _take(x, i - 2)
+    colour = _rows(n, .5, x.device)
+    new[colour] = torch.rand(len(colour), 3, 1, 1, device=x.device)
+    return x.index_copy_(0, i, _take(x, i).lerp_(new, cover))
 
 # %% ../nbs/12_augment.ipynb #1ff439c2
 def augment(

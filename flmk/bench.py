@@ -8,10 +8,11 @@ __all__ = ['REBUILT', 'WHAT', 'alternate', 'ratio_row', 'machine', 'rebuilt_chan
            'rebuilt_prepare', 'preparing', 'many', 'scale', 'slowly', 'quality', 'validation_nme', 'wall_clock',
            'flmk_bench']
 
-# %% ../nbs/25_bench.ipynb #3222a970
+# %% ../nbs/25_bench.ipynb #5eff454b
 import os, platform, shutil, subprocess, sys, time
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ import flmk.operators
 from fastai.vision.all import DataBlock, ImageBlock, PointBlock, RandomSplitter, Resize, TensorImage, TensorPoint, aug_transforms
 from fastcore.script import Param
 from .augment import to_floats
-from .data import SETS, face_dataloaders, flmk_prepare, prepare_folder, read_annotations
+from .data import SETS, flmk_prepare, prepare_folder, read_annotations
 from .demo import practice_set
 from .deploy import load_onnx, onnx_bytes, with_pixels
 from .eval import threads, to_csv, to_markdown
@@ -120,15 +121,15 @@ def fastai_loader(
                       item_tfms=Resize(size), batch_tfms=aug_transforms())
     return block.dataloaders(range(len(paths)), bs=bs, num_workers=0, device='cpu').train
 
-# %% ../nbs/25_bench.ipynb #300af11a
+# %% ../nbs/25_bench.ipynb #92eec04d
 def feeding(source, data, rounds:int, size=112):
     "Rows of the table: augmented samples, one thread."
     folder = Path(source)/'synthetics_train'
     names, landmarks = read_annotations(folder)
     bs = min(32, len(names))
-    dls = face_dataloaders(data, size, bs, device='cpu')
+    dls = recipe_dataloaders(data, Recipe(img_size=size, bs=bs, per_epoch=1024))
     stored = dls.train.dataset.items[0].folder
-    sides = {'flmk': _batches(dls.train, 10**6), 'rebuilt project, 384 px': _batches(torch.utils.data.DataLoader(RebuiltFolder(folder), bs, shuffle=True), 64),
+    sides = {'flmk': _batches(dls.train, 1024), 'rebuilt project, 384 px': _batches(torch.utils.data.DataLoader(RebuiltFolder(folder), bs, shuffle=True), 64),
              'fastai, 384 px JPEG': _batches(fastai_loader([folder/n for n in names], np.array(landmarks, np.float32), size, bs), 96),
              'fastai, prepared PNG': _batches(fastai_loader(stored.paths, stored.points, size, bs), 96)}
     with threads(1): times = alternate(sides, rounds)
@@ -253,7 +254,7 @@ def whole_folder(predictor, images, rounds:int, size=384, models=('mobilenet_v3_
     times = alternate(sides, rounds)
     return [ratio_row('a folder, an image', times, 'flmk', o, 5) for o in list(sides)[1:]]
 
-# %% ../nbs/25_bench.ipynb #4b82bbff
+# %% ../nbs/25_bench.ipynb #d4c6bbe5
 def rebuilt_prepare(folder, out):
     "Decode, encode as PNG; returns the number of images."
     names, _ = read_annotations(folder)
@@ -263,14 +264,11 @@ def rebuilt_prepare(folder, out):
 
 def preparing(source, work, rounds:int):
     "Rows of the table: an image, ours on all cores, theirs in one process."
-    folder, out = Path(source)/'synthetics_train', Path(work)/'prepared_again'
-    def fresh(f):
-        def run():
-            try: return f()
-            finally: shutil.rmtree(out, ignore_errors=True)
-        return run
-    sides = {'flmk_prepare': fresh(lambda: prepare_folder(folder, out)[0]), 'decode, encode as PNG': fresh(lambda: rebuilt_prepare(folder, out))}
-    with threads(1): return [ratio_row('preparing, an image', alternate(sides, rounds), *sides, 10)]
+    folder, out, k = Path(source)/'synthetics_train', Path(work)/'prepared_again', count()            # a new folder each time: removing one takes long
+    sides = {'flmk_prepare': lambda: prepare_folder(folder, out/f'{next(k)}')[0], 'decode, encode as PNG': lambda: rebuilt_prepare(folder, out/f'{next(k)}')}
+    try:
+        with threads(1): return [ratio_row('preparing, an image', alternate(sides, rounds), *sides, 10)]
+    finally: shutil.rmtree(out, ignore_errors=True)
 
 # %% ../nbs/25_bench.ipynb #44ca6448
 def many(folder, n:int, out):

@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['SETS', 'read_annotations', 'check_entry', 'list_line', 'prepare_folder', 'flmk_prepare', 'FaceFolder', 'Face',
-           'face_items', 'FaceLoader', 'ToSize', 'face_block', 'keep_memory', 'face_dataloaders']
+           'face_items', 'FaceLoader', 'ToSize', 'NormalizeInPlace', 'face_block', 'keep_memory', 'face_dataloaders']
 
-# %% ../nbs/00_data.ipynb #5f255722
+# %% ../nbs/00_data.ipynb #7b80ea84
 import ctypes, json, os, shutil, sys
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
 from uuid import uuid4
@@ -24,7 +23,7 @@ from fastai.vision.core import PILImage, TensorImage, TensorPoint
 from fastai.vision.data import PointBlock
 from fastcore.basics import chunked
 from .augment import Augment, Strength, to_floats
-from .files import InputError, command, load_pickle, progress, read_image, read_shard, write_whole
+from .files import InputError, command, in_threads, load_pickle, progress, read_image, read_shard, write_whole
 from .landmarks import N_POINTS, into_square, read_square, to_unit
 from .models import NORMALISATION
 from .pose import euler_angles
@@ -46,8 +45,8 @@ def read_annotations(
     if not len(names): raise InputError(f'{path} lists no image: get it anew from the organisers')
     return list(names), list(landmarks)
 
-# %% ../nbs/00_data.ipynb #cecdefef
-def _stem(name): return Path(name).stem.replace(' ', '_')              # list.txt is separated by spaces
+# %% ../nbs/00_data.ipynb #16db3016
+def _stem(name): return os.path.splitext(name)[0].replace(' ', '_')           # list.txt is separated by spaces
 
 def check_entry(
     name,      # a file name from the annotations
@@ -71,14 +70,14 @@ _png = [cv2.IMWRITE_PNG_COMPRESSION, 0, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_
 
 def _image_path(name): return f'imgs/{_stem(name)}.png'
 
-# %% ../nbs/00_data.ipynb #b6207568
+# %% ../nbs/00_data.ipynb #64f86c60
 def _store(job, size, folder, out):
     "Write one image (name, points) at the new size; returns its name and its points there, or the `InputError`."
     name, points = job
     try: small, fit = read_square(folder/name, size)
     except InputError as e: return name, e
     png = cv2.imencode('.png', cv2.cvtColor(small, cv2.COLOR_RGB2BGR), _png)[1]
-    (out/_image_path(name)).write_bytes(png)                           # half a file has no line in the list: it is written again
+    with open(f'{out}/{_image_path(name)}', 'wb') as f: f.write(png)     # half a file has no line in the list: it is written again
     return name, into_square(points, fit)
 
 # %% ../nbs/00_data.ipynb #35db5314
@@ -120,15 +119,16 @@ def _finished(part):
     there = {f'imgs/{e.name}' for e in os.scandir(part/'imgs')}
     return {path: l for l in _whole_lines(*part.glob('list*.txt')) if (path := l.split(' ', 1)[0]) in there}
 
-# %% ../nbs/00_data.ipynb #849f5768
+# %% ../nbs/00_data.ipynb #e91267bd
 def _store_all(jobs, source, part, listing, size, workers, strict):
     "Store the images of all jobs in parallel and append their lines to a list; returns the bad ones."
     bad, step = [], progress(range(len(jobs)), label=source.name)
     with write_whole(listing) as p: p.write_text(''.join(_whole_lines(listing) if listing.exists() else []))
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool, open(listing, 'a') as f:
-        for portion in chunked(jobs, 128):                             # in portions, so that memory stays flat
+    stored = in_threads(partial(_store, size=size, folder=source, out=part), jobs, workers)
+    with open(listing, 'a') as f:
+        for portion in chunked(stored, 64):                            # angles and lines of many faces at once
             good = []
-            for name, points in pool.map(partial(_store, size=size, folder=source, out=part), portion):
+            for name, points in portion:
                 next(step)
                 if not isinstance(points, InputError): good.append((_image_path(name), points))
                 elif strict: raise points
@@ -210,17 +210,16 @@ def flmk_prepare(
         print(f'{out}: {n} images at {size} px' + (', nothing to be done' if bad is None else f', shard {shard}' if part[1] > 1 else ''))
         if bad: print(f'{len(bad)} left out:', *(f'  {name:24} {why}' for name, why in bad), sep='\n')
 
-# %% ../nbs/00_data.ipynb #f370dfe6
+# %% ../nbs/00_data.ipynb #c86ae0b5
 def _decode_all(paths, out, size):
     "Decode the images into one uint8 array (n, size, size, 3) in a file."
     with write_whole(out) as part:
         a = np.lib.format.open_memmap(part, 'w+', np.uint8, (len(paths), size, size, 3))
         def decode(k): a[k] = read_image(paths[k])
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for _ in progress(pool.map(decode, range(len(paths))), len(paths), out.name): pass
+        for _ in progress(in_threads(decode, range(len(paths))), len(paths), out.name): pass
         a.flush()
 
-# %% ../nbs/00_data.ipynb #9613af98
+# %% ../nbs/00_data.ipynb #84242bdc
 class FaceFolder:
     "A prepared folder, or its first `limit` faces: `paths`, `points` (n, 68, 2) in pixels, `angles` (n, 3) in degrees, `images` (n, size, size, 3) uint8."
     def __init__(self, folder, limit:int=None):
@@ -240,7 +239,7 @@ class FaceFolder:
         size, cache = read_image(self.paths[0]).shape[0], self.folder/'imgs.npy'
         if not cache.exists() or cache.stat().st_mtime < (self.folder/'list.txt').stat().st_mtime:
             _decode_all(FaceFolder(self.folder).paths, cache, size)
-        images = np.load(cache, mmap_mode='r')
+        images = np.load(cache, mmap_mode='r').view(np.ndarray)           # rows of a plain array come faster
         if images.shape != (self.n_stored, size, size, 3): raise InputError(f'{cache} does not fit list.txt: delete it, it will be made again')
         return images
 
@@ -305,13 +304,17 @@ class ToSize(ItemTransform):
         if x.shape[-1] != self.size: x = F.interpolate(x, (self.size, self.size), mode='bilinear', antialias=True)
         return x, *rest
 
-# %% ../nbs/00_data.ipynb #20305820
+# %% ../nbs/00_data.ipynb #4bc33b0f
+class NormalizeInPlace(Normalize):
+    "fastai's `Normalize` in the batch's own memory, which nobody else has."
+    def encodes(self, x:TensorImage): return x.sub_(self.mean).div_(self.std)
+
 def face_block(
     img_size:int,           # side of the images that the model gets
     strength:Strength=None, # of augmentation; the default strength if not given
 ): # a DataBlock whose source is a list of FaceFolders, the last one for validation
     "The DataBlock of faces: image in, points and angles out."
-    normalise = Normalize.from_stats(*NORMALISATION.values(), cuda=False)
+    normalise = NormalizeInPlace.from_stats(*NORMALISATION.values(), cuda=False)
     return DataBlock(
         blocks=(TransformBlock(PILImage.create), PointBlock, RegressionBlock(3)), n_inp=1, dl_type=FaceLoader, get_items=face_items,
         splitter=FuncSplitter(lambda o: o.folder.folder.name == SETS['aflw_val']),

@@ -7,9 +7,8 @@ __all__ = ['MAX_IMAGE', 'MAX_LABELS', 'MAX_PIXELS', 'KINDS', 'Archive', 'number_
            'read_mat', 'crop_square', 'cut', 'find_faces', 'load_photo', 'store_face', 'import_faces',
            'challenge_split', 'split_faces', 'flmk_import']
 
-# %% ../nbs/24_import.ipynb #aee6388d
+# %% ../nbs/24_import.ipynb #943163d4
 import io, os, re, struct, threading, zipfile, zlib
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -18,12 +17,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 from PIL import Image
-from fastcore.basics import chunked
 
 import flmk
 from .data import check_entry
 from .faces import claim_folder, sample_crop, write_labels
-from .files import IMAGES, InputError, command, progress, read_image, write_whole
+from .files import IMAGES, InputError, command, in_threads, progress, read_image, write_whole
 from .landmarks import resize_points
 
 # %% ../nbs/24_import.ipynb #6fc2efe7
@@ -184,7 +182,7 @@ def store_face(
         with write_whole(out/new) as part: part.write_bytes(data.tobytes())
     return name, resize_points(points - corner, size/side)
 
-# %% ../nbs/24_import.ipynb #fe200dcd
+# %% ../nbs/24_import.ipynb #d14dcc4b
 def import_faces(
     archive:Archive, kind,
     faces,            # list of (image, landmark file, new name)
@@ -198,13 +196,11 @@ def import_faces(
     out = Path(out)
     claim_folder(out, dict(source=str(archive.path.resolve()), seed=seed, size=size, version=1), 'import.json', 'flmk_import')
     good, bad, step = {}, [], progress(range(len(faces)), label=out.name)
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for portion in chunked(faces, 64):                               # in portions, so that Ctrl-C does not wait for all
-            work = partial(store_face, archive=archive, kind=kind, out=out, seed=seed, size=size)
-            for face, (name, points) in zip(portion, pool.map(work, portion)):
-                next(step)
-                if isinstance(points, InputError): bad.append((name, str(points)))
-                else: good[face[-1]] = points
+    work = partial(store_face, archive=archive, kind=kind, out=out, seed=seed, size=size)
+    for face, (name, points) in zip(faces, in_threads(work, faces, workers)):
+        next(step)
+        if isinstance(points, InputError): bad.append((name, str(points)))
+        else: good[face[-1]] = points
     next(step, None)                                                     # lets the bar end
     if not good:
         if [p.name for p in out.iterdir()] == ['import.json']: (out/'import.json').unlink(); out.rmdir()

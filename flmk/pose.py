@@ -44,20 +44,20 @@ def box_normalise(
     low, high = points.amin(-2, keepdim=True), points.amax(-2, keepdim=True)
     return (points - (low + high)/2) / (high - low).amax(-1, keepdim=True)
 
-# %% ../nbs/11_pose.ipynb #37f86045
-_inverse = np.linalg.pinv(REFERENCE.astype(float) - REFERENCE.mean(0))         # X+, (3, 68)
+# %% ../nbs/11_pose.ipynb #5bb24331
+_inverse = np.linalg.pinv(REFERENCE.astype(float) - REFERENCE.mean(0))         # X+, (3, 68), blind to shifts
 
 def fit_rotation(
     points, # (..., 68, 2) points in any unit
 ): # (..., 3, 3) tensor
     "The rotation of the reference head that explains the points best; NaN where all points coincide."
     p = box_normalise(points)
-    p = p - p.mean(-2, keepdim=True)
-    A = (torch.as_tensor(_inverse, dtype=p.dtype, device=p.device) @ p).mT      # (..., 2, 3)
-    bad = ~A.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
-    u, _, vt = torch.linalg.svd(A.masked_fill(bad, 0), full_matrices=False)
-    two = (u @ vt).masked_fill(bad, torch.nan)
-    return torch.cat([two, torch.linalg.cross(two[..., :1, :], two[..., 1:, :])], -2)
+    A = p.mT @ torch.as_tensor(_inverse.T, dtype=p.dtype, device=p.device)      # (..., 2, 3)
+    across = torch.linalg.cross(A[..., :1, :], A[..., 1:, :])
+    trace = A.square().sum((-2, -1), keepdim=True)
+    s = across.norm(dim=-1, keepdim=True).clamp(min=1e-3*trace)                 # it is trace/2 for a head, 0 for points on a line
+    two = ((trace + s)*A - A @ A.mT @ A) / (s*(trace + 2*s).sqrt())
+    return torch.cat([two, across/s], -2)
 
 # %% ../nbs/11_pose.ipynb #f46af5af
 def to_angles(
