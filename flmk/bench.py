@@ -8,7 +8,7 @@ __all__ = ['REBUILT', 'WHAT', 'alternate', 'ratio_row', 'machine', 'rebuilt_chan
            'rebuilt_prepare', 'preparing', 'many', 'scale', 'slowly', 'quality', 'validation_nme', 'wall_clock',
            'flmk_bench']
 
-# %% ../nbs/25_bench.ipynb #5eff454b
+# %% ../nbs/25_bench.ipynb #93ff24ad
 import os, platform, shutil, subprocess, sys, time
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -29,7 +29,7 @@ from .eval import threads, to_csv, to_markdown
 from .faces import write_labels
 from .files import InputError, command, read_image, write_whole
 from .landmarks import nme, to_unit
-from .models import MODELS, Predictor, create_model, save_model
+from .models import MODELS, Predictor, create_model, fused, save_model
 from .submit import list_images, predict_folder
 from .train import AverageWeights, LandmarkLoss, Recipe, SeedEpochs, face_learner, recipe_dataloaders
 
@@ -194,7 +194,7 @@ def choices(rounds:int, name='mobilenet_v3_small', size=112, bs=32, compiled=Non
     times = alternate(sides, rounds)
     return [ratio_row(f'step, {name}', times, o, 'plain step') for o in list(sides)[1:]]
 
-# %% ../nbs/25_bench.ipynb #c07b36f1
+# %% ../nbs/25_bench.ipynb #02a19cfa
 REBUILT = ('pfld', 'mobilenet_v3_small', 'mobilenet_v3_large', 'shufflenet_v2_x1_5')     # the backbones of the rebuilt project
 
 @lru_cache
@@ -205,9 +205,9 @@ def _onnx_network(name, size):
     "What `flmk_export` would write."
     return onnx_bytes(with_pixels(_network(name, size), dict(img_size=size, mean=[.5]*3, std=[.25]*3)), size, dict(img_size=str(size)))
 
-def _torch_side(name, size, bs):
-    "A side: predict one batch with PyTorch."
-    model, x = _network(name, size), torch.randn(bs, 3, size, size).to(memory_format=torch.channels_last)
+def _torch_side(name, size, bs, prepare=fused):
+    "A side: predict one batch with PyTorch, by default as `Predictor` does."
+    model, x = prepare(_network(name, size)), torch.randn(bs, 3, size, size).to(memory_format=torch.channels_last)
     @torch.inference_mode()
     def run(): model(x); return bs
     return run
@@ -218,13 +218,13 @@ def _onnx_side(name, size, bs, n_threads):
     def run(): session.run(None, dict(faces=x)); return bs
     return run
 
-# %% ../nbs/25_bench.ipynb #140f9fbe
+# %% ../nbs/25_bench.ipynb #f4930f61
 def predicting(rounds:int, n_threads:int, bs:int, shipped:str, models=tuple(MODELS), size=112, large=384, onnx=True):
     "Rows of the table: a face, for each model."
     at = lambda name, px, how='': f'{name} {px} px{how}'
     against = {m: m if m in REBUILT and m != shipped else 'mobilenet_v3_large' for m in models}
     with threads(n_threads):
-        sides = {at(m, size): _torch_side(m, size, bs) for m in models} | {at(m, large): _torch_side(m, large, min(bs, 8)) for m in against.values()}
+        sides = {at(m, size): _torch_side(m, size, bs) for m in models} | {at(m, large): _torch_side(m, large, min(bs, 8), lambda net: net) for m in against.values()}
         if onnx: sides |= {at(m, size, ', ONNX'): _onnx_side(m, size, bs, n_threads) for m in models}
         times = alternate(sides, rounds)
     what = f'predicting, a face, {n_threads} thread{"s"*(n_threads > 1)}, batch {bs}'

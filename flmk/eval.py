@@ -8,7 +8,7 @@ __all__ = ['YAWS', 'FAILURE', 'AREA', 'Scores', 'evaluate', 'ced', 'failure_rate
            'read_log', 'plot_training', 'as_svg', 'face_figure', 'html_table', 'settings_table', 'report_html',
            'save_figures', 'flmk_eval']
 
-# %% ../nbs/03_eval.ipynb #0a1078db
+# %% ../nbs/03_eval.ipynb #2eb7ffff
 import base64, csv, io, platform, re, time
 from contextlib import contextmanager
 from datetime import datetime
@@ -26,7 +26,7 @@ from fastcore.xml import (Body, Caption, Figcaption, Figure, H1, H2, Head, Html,
 from .data import check_entry, read_annotations
 from .files import InputError, command, progress, read_image, write_whole
 from .landmarks import FLIP, REGIONS, draw_points, fit_square, into_square, show_faces
-from .models import Predictor, count_parameters, multiply_adds
+from .models import Predictor, count_parameters, load_model, multiply_adds
 from .pose import euler_angles, rotation
 
 # %% ../nbs/03_eval.ipynb #78929df0
@@ -176,7 +176,7 @@ def milliseconds(
             start = time.perf_counter(); predictor.unit_points(x); times.append(time.perf_counter() - start)
     return float(np.median(times[3:])*1000)
 
-# %% ../nbs/03_eval.ipynb #c25665b5
+# %% ../nbs/03_eval.ipynb #b6baae53
 FAILURE, AREA = 8, 8   # thresholds in percent
 
 def score_row(
@@ -186,7 +186,7 @@ def score_row(
     s:Scores,            # its scores
 ): # column -> number or text
     "One line of the table."
-    net = predictor.model
+    net = load_model(path)[0]                                                # the predictor's is fused
     row = dict(model=name, kind=predictor.info['model'], px=predictor.img_size, NME=s.nme.mean(), median=np.median(s.nme))
     row |= {f'AUC@{AREA}': auc(s.nme, AREA), f'fail@{FAILURE} %': failure_rate(s.nme, FAILURE)*100}
     row |= {f'yaw {k}': v for k, v in by_yaw(s).items()}

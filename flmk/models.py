@@ -7,9 +7,10 @@ __all__ = ['MEAN_FACE', 'MODELS', 'NORMALISATION', 'LandmarkNet', 'start_at_mean
            'mobilenet_v3_small', 'mobilenet_v3_large', 'shufflenet_v2_x1_5_net', 'cell_centres', 'IntegralHead',
            'mobilenet_v3_small_integral', 'mobilenet_v3_large_integral', 'create_model', 'count_parameters',
            'multiply_adds', 'AuxiliaryNet', 'WithAuxiliary', 'save_model', 'check_size', 'read_checkpoint',
-           'load_model', 'Predictor']
+           'load_model', 'fused', 'Predictor']
 
-# %% ../nbs/01_models.ipynb #3fb4b75e
+# %% ../nbs/01_models.ipynb #f5988e99
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 
 import flmk.operators
@@ -273,7 +275,19 @@ def load_model(
     except RuntimeError as e: raise InputError(f"{path} says it is {saved['model']} at {saved['img_size']} px, but its weights are of another model") from e
     return model.eval(), saved
 
-# %% ../nbs/01_models.ipynb #e8f1169e
+# %% ../nbs/01_models.ipynb #dc223fb0
+def fused(
+    model:nn.Module, # in evaluation mode
+): # a copy that answers the same
+    "A model for predicting: its convolutions take over the normalisations that follow them."
+    model = deepcopy(model)
+    for layers in [m for m in model.modules() if isinstance(m, nn.Sequential)]:
+        for k in range(len(layers) - 1):
+            if isinstance(layers[k], nn.Conv2d) and isinstance(layers[k + 1], nn.BatchNorm2d):
+                layers[k], layers[k + 1] = fuse_conv_bn_eval(layers[k], layers[k + 1]), nn.Identity()
+    return model
+
+# %% ../nbs/01_models.ipynb #025e8c38
 class Predictor:
     "Predicts the landmarks of cropped faces with a saved model."
     def __init__(self,
@@ -281,9 +295,9 @@ class Predictor:
         flip=False,     # average with the prediction for the mirrored image?
         device='cpu',   # where to compute
     ):
-        self.model, self.info = load_model(path)
+        model, self.info = load_model(path)
         self.img_size, self.flip, self.device = self.info['img_size'], flip, device
-        self.model.to(device, memory_format=torch.channels_last)
+        self.model = fused(model).to(device, memory_format=torch.channels_last)
         self.mean, self.std = (torch.tensor(self.info[k], device=device).view(3, 1, 1) for k in ('mean', 'std'))
 
     @torch.inference_mode()
