@@ -72,7 +72,7 @@ def machine():
     return (f'{cpu}, {os.cpu_count()} cores of which {usable} may be used{gpu}{load}; OMP_NUM_THREADS {os.environ.get("OMP_NUM_THREADS", "not set")}; '
             f'Python {platform.python_version()}, PyTorch {torch.__version__}, OpenCV {cv2.__version__}')
 
-# %% ../nbs/25_bench.ipynb #338432c2
+# %% ../nbs/25_bench.ipynb #e4896966
 def rebuilt_changes(
     img,                     # (h, w, 3) uint8, BGR
     rng:np.random.Generator, # decides everything
@@ -86,6 +86,7 @@ def rebuilt_changes(
     hsv[..., 1] = (hsv[..., 1]*np.float32(rng.uniform(.7, 1.3))).clip(0, 255)
     return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)
 
+# %% ../nbs/25_bench.ipynb #5e24a0a7
 class RebuiltFolder(torch.utils.data.Dataset):
     "Images (3, size, size) between -2 and 2 and points (68, 2) in unit coordinates, one item at a time."
     def __init__(self, folder, size:int=384, seed:int=0):
@@ -99,7 +100,7 @@ class RebuiltFolder(torch.utils.data.Dataset):
         if self.size != img.shape[0]: x = cv2.resize(x, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return (torch.from_numpy(x.transpose(2, 0, 1)).float()/255 - .5)/.25, torch.from_numpy(points)
 
-# %% ../nbs/25_bench.ipynb #d45a60e4
+# %% ../nbs/25_bench.ipynb #1255b382
 def _batches(loader, limit:int):
     "A side that takes `limit` samples from a loader."
     def run():
@@ -110,6 +111,7 @@ def _batches(loader, limit:int):
         return n
     return run
 
+# %% ../nbs/25_bench.ipynb #5be6e2aa
 def fastai_loader(
     paths,    # of images
     points,   # (n, 68, 2) in pixels
@@ -135,7 +137,7 @@ def feeding(source, data, rounds:int, size=112):
     with threads(1): times = alternate(sides, rounds)
     return [ratio_row('feeding, a sample', times, 'flmk', o, 20 if 'rebuilt' in o else 5) for o in list(sides)[1:]]
 
-# %% ../nbs/25_bench.ipynb #f58d2a0d
+# %% ../nbs/25_bench.ipynb #59f9bfce
 def plain_loop(loader, model, lr=1e-3):
     "A side: as many steps of AdamW as the loader has batches."
     opt, loss = torch.optim.AdamW(model.parameters(), lr), LandmarkLoss()
@@ -150,6 +152,7 @@ def plain_loop(loader, model, lr=1e-3):
         return n
     return run
 
+# %% ../nbs/25_bench.ipynb #ab2290b6
 def learner_loop(data, recipe:Recipe):
     "A side: one epoch of our Learner."
     learn = face_learner(recipe_dataloaders(data, recipe), recipe)
@@ -169,7 +172,7 @@ def training(source, data, rounds:int, models=tuple(MODELS), size=112, per_epoch
         rows.append(ratio_row('training, an image', alternate(sides, rounds), *sides))
     return rows
 
-# %% ../nbs/25_bench.ipynb #b3041c20
+# %% ../nbs/25_bench.ipynb #ecdb881f
 def _step(model, bs, size, channels_last=True, average=False, compiled=False, **opt):
     "A side: one training step of AdamW on one batch."
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -185,6 +188,7 @@ def _step(model, bs, size, channels_last=True, average=False, compiled=False, **
         return bs
     return run
 
+# %% ../nbs/25_bench.ipynb #9036f08b
 def choices(rounds:int, name='mobilenet_v3_small', size=112, bs=32, compiled=None):
     "Rows of the table: variants of a training step against the plainest."
     build = partial(_step, bs=bs, size=size)
@@ -194,7 +198,7 @@ def choices(rounds:int, name='mobilenet_v3_small', size=112, bs=32, compiled=Non
     times = alternate(sides, rounds)
     return [ratio_row(f'step, {name}', times, o, 'plain step') for o in list(sides)[1:]]
 
-# %% ../nbs/25_bench.ipynb #02a19cfa
+# %% ../nbs/25_bench.ipynb #04d2f122
 REBUILT = ('pfld', 'mobilenet_v3_small', 'mobilenet_v3_large', 'shufflenet_v2_x1_5')     # the backbones of the rebuilt project
 
 @lru_cache
@@ -205,6 +209,7 @@ def _onnx_network(name, size):
     "What `flmk_export` would write."
     return onnx_bytes(with_pixels(_network(name, size), dict(img_size=size, mean=[.5]*3, std=[.25]*3)), size, dict(img_size=str(size)))
 
+# %% ../nbs/25_bench.ipynb #f9c0c4f3
 def _torch_side(name, size, bs, prepare=fused):
     "A side: predict one batch with PyTorch, by default as `Predictor` does."
     model, x = prepare(_network(name, size)), torch.randn(bs, 3, size, size).to(memory_format=torch.channels_last)
@@ -218,19 +223,20 @@ def _onnx_side(name, size, bs, n_threads):
     def run(): session.run(None, dict(faces=x)); return bs
     return run
 
-# %% ../nbs/25_bench.ipynb #f4930f61
+# %% ../nbs/25_bench.ipynb #a585f1c5
 def predicting(rounds:int, n_threads:int, bs:int, shipped:str, models=tuple(MODELS), size=112, large=384, onnx=True):
     "Rows of the table: a face, for each model."
-    at = lambda name, px, how='': f'{name} {px} px{how}'
-    against = {m: m if m in REBUILT and m != shipped else 'mobilenet_v3_large' for m in models}
-    with threads(n_threads):
-        sides = {at(m, size): _torch_side(m, size, bs) for m in models} | {at(m, large): _torch_side(m, large, min(bs, 8), lambda net: net) for m in against.values()}
-        if onnx: sides |= {at(m, size, ', ONNX'): _onnx_side(m, size, bs, n_threads) for m in models}
-        times = alternate(sides, rounds)
-    what = f'predicting, a face, {n_threads} thread{"s"*(n_threads > 1)}, batch {bs}'
-    return [ratio_row(what, times, at(m, size, how), at(against[m], large), 10 if m == shipped else None) for m in models for how in ('', ', ONNX')[:1 + onnx]]
+    rows, at = [], lambda name, px, how='': f'{name} {px} px{how}'
+    for m in models:
+        other = m if m in REBUILT and m != shipped else 'mobilenet_v3_large'
+        sides = {at(m, size): _torch_side(m, size, bs), at(other, large): _torch_side(other, large, min(bs, 8), lambda net: net)}
+        if onnx: sides[at(m, size, ', ONNX')] = _onnx_side(m, size, bs, n_threads)
+        with threads(n_threads): times = alternate(sides, rounds)
+        rows += [ratio_row(f'predicting, a face, {n_threads} thread{"s"*(n_threads > 1)}, batch {bs}', times, o, at(other, large), 10 if m == shipped else None)
+                 for o in sides if o != at(other, large)]
+    return rows
 
-# %% ../nbs/25_bench.ipynb #8c7adadd
+# %% ../nbs/25_bench.ipynb #f12fac44
 def rebuilt_folder(
     model,    # a network for images of `size` pixels
     folder,   # with images
@@ -247,6 +253,7 @@ def rebuilt_folder(
         points += [((p + 1)*s - 1)/2 for p, s in zip(new, sides)]
     return [p.name for p in paths], np.stack(points)
 
+# %% ../nbs/25_bench.ipynb #2a7a9685
 def whole_folder(predictor, images, rounds:int, size=384, models=('mobilenet_v3_small', 'mobilenet_v3_large')):
     "Rows of the table: an image of a folder, from the file to its points, on as many threads as PyTorch chooses."
     sides = {'flmk': lambda: len(predict_folder(predictor, images)[0])}
@@ -254,7 +261,7 @@ def whole_folder(predictor, images, rounds:int, size=384, models=('mobilenet_v3_
     times = alternate(sides, rounds)
     return [ratio_row('a folder, an image', times, 'flmk', o, 5) for o in list(sides)[1:]]
 
-# %% ../nbs/25_bench.ipynb #d4c6bbe5
+# %% ../nbs/25_bench.ipynb #a85b0cb7
 def rebuilt_prepare(folder, out):
     "Decode, encode as PNG; returns the number of images."
     names, _ = read_annotations(folder)
@@ -262,6 +269,7 @@ def rebuilt_prepare(folder, out):
     for name in names: cv2.imwrite(str(Path(out)/f'{Path(name).stem}.png'), cv2.imread(str(Path(folder)/name)))
     return len(names)
 
+# %% ../nbs/25_bench.ipynb #5165e0d5
 def preparing(source, work, rounds:int):
     "Rows of the table: an image, ours on all cores, theirs in one process."
     folder, out, k = Path(source)/'synthetics_train', Path(work)/'prepared_again', count()            # a new folder each time: removing one takes long
@@ -270,7 +278,7 @@ def preparing(source, work, rounds:int):
         with threads(1): return [ratio_row('preparing, an image', alternate(sides, rounds), *sides, 10)]
     finally: shutil.rmtree(out, ignore_errors=True)
 
-# %% ../nbs/25_bench.ipynb #44ca6448
+# %% ../nbs/25_bench.ipynb #bcd9fcff
 def many(folder, n:int, out):
     "A training folder of n hard links to the images of another."
     names, landmarks = read_annotations(folder)
@@ -281,6 +289,7 @@ def many(folder, n:int, out):
     write_labels(out, [f'{k:06d}.jpg' for k in range(n)], points)
     return out
 
+# %% ../nbs/25_bench.ipynb #05be7cb3
 _prepare = """import sys, time
 from flmk.data import flmk_prepare
 flmk_prepare(*sys.argv[1:])
@@ -305,7 +314,7 @@ def scale(source, work, sizes=(1_000, 10_000, 100_000)):
         finally: shutil.rmtree(work, ignore_errors=True)
     return rows
 
-# %% ../nbs/25_bench.ipynb #c0fd2837
+# %% ../nbs/25_bench.ipynb #cf3d188e
 def slowly(dl):
     "Let a FaceLoader read its images one by one from their files, as floats."
     def read(faces):
@@ -313,6 +322,7 @@ def slowly(dl):
         return TensorImage(to_floats(x)), *type(dl).read(dl, faces)[1:]
     dl.read = read
 
+# %% ../nbs/25_bench.ipynb #33ec4293
 def quality(data, seeds=(0, 1, 2), recipe=None):
     "Rows of a table: the validation NME at the end of a recipe, fed from the array and fed slowly."
     rows, recipe = [], recipe or Recipe(img_size=80, epochs=5, per_epoch=3200)
@@ -334,7 +344,7 @@ def validation_nme(model, dl):
     batches = ([t.as_subclass(torch.Tensor) for t in b] for b in dl)
     return float(torch.cat([nme(model.eval()(x), p, 2) for x, p, _ in batches]).mean())
 
-# %% ../nbs/25_bench.ipynb #3b76f8d3
+# %% ../nbs/25_bench.ipynb #543777cb
 def _until(name, train, error, mark, most):
     "Train until the NME falls below the mark, or `most` images were seen."
     seconds, images, best = 0., 0, np.inf
@@ -344,6 +354,7 @@ def _until(name, train, error, mark, most):
         seconds, best = seconds + time.perf_counter() - start, min(best, error())
     return {'loop': name, 'mark, %': mark, 'reached': best <= mark, 'best NME, %': best, 'seconds': seconds, 'images': images}
 
+# %% ../nbs/25_bench.ipynb #f1fad523
 def wall_clock(source, data, mark:float, models=REBUILT, epochs=10, recipe=None):
     "Rows of a table: seconds and images until the validation NME falls below the mark, by both loops."
     rows, recipe = [], recipe or Recipe(img_size=80, per_epoch=1280, lr=3e-3)

@@ -51,7 +51,7 @@ class Archive:
             with self.lock, (self.zip.open(name) if self.zip else open(self.path/name, 'rb')) as f: return f.read(size)
         except Exception as e: raise InputError(f'it cannot be read: {e}') from e
 
-# %% ../nbs/24_import.ipynb #5a06e9c6
+# %% ../nbs/24_import.ipynb #a3d992de
 def number_pairs(
     text:bytes, # lines of two numbers
     n:int,      # how many
@@ -62,6 +62,7 @@ def number_pairs(
     try: return np.array([(float(x), float(y)) for x, y in lines])
     except ValueError as e: raise InputError(f'a line of it is not two numbers: {e}') from e
 
+# %% ../nbs/24_import.ipynb #4527b5b2
 def read_ldmks(data:bytes):
     "Points (68, 2) of a FaceSynthetics file: 70 lines, the last two are the pupils; 0 is the edge of the first pixel."
     return number_pairs(data, 70)[:68] - .5
@@ -74,7 +75,7 @@ def read_pts(data:bytes):
     if int(parts[1]) != 68: raise InputError(f'it has {int(parts[1])} points, not 68')
     return number_pairs(parts[2], 68) - 1
 
-# %% ../nbs/24_import.ipynb #e177c685
+# %% ../nbs/24_import.ipynb #add505c1
 _numbers = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}   # MATLAB's types, as NumPy says them
 
 def mat_elements(data:bytes, order):
@@ -87,6 +88,7 @@ def mat_elements(data:bytes, order):
         yield kind, data[start:start + size]
         at = at + 8 if short else start + size + (-size % 8 if kind != 15 else 0)
 
+# %% ../nbs/24_import.ipynb #d72fe773
 def read_mat(data:bytes):
     "Points (68, 2) of an AFLW2000-3D file: the first two rows of `pt3d_68`; 1 is the centre of the first pixel."
     if data[124:128] not in (b'\0\1IM', b'\1\0MI'): raise InputError('it is not a MATLAB 5 file')
@@ -129,12 +131,13 @@ def cut(
     box = (*(corner - first), *(corner + side - first))
     return np.array(im.crop((*first, *last)).resize((size, size), Image.BICUBIC, box=box))
 
-# %% ../nbs/24_import.ipynb #4f9adbac
+# %% ../nbs/24_import.ipynb #2ceb3961
 KINDS = dict(
     facesynthetics=SimpleNamespace(images=r'\d+\.png', labels='_ldmks.txt', read=read_ldmks, out='data/AFLW/data/synthetics_train'),
     aflw2000=SimpleNamespace(images=r'.+\.jpg', labels='.mat', read=read_mat, out='data/AFLW/data'),
     points=SimpleNamespace(images=rf'.+({"|".join(map(re.escape, IMAGES))})', labels='.pts', read=read_pts, out=None))
 
+# %% ../nbs/24_import.ipynb #9caf6262
 def find_faces(
     archive:Archive,
     kind, # one of the values of KINDS
@@ -208,7 +211,7 @@ def import_faces(
     if labelled: write_labels(out, good, good.values())
     return len(good), bad
 
-# %% ../nbs/24_import.ipynb #ecca5851
+# %% ../nbs/24_import.ipynb #01e7bd6d
 def challenge_split():
     "Set -> names of the photographs, without their suffix."
     lines = (Path(flmk.__file__).parent/'assets'/'aflw2000_split.txt').read_text().splitlines()[1:]
@@ -218,6 +221,7 @@ def challenge_split():
         else: numbers.update(f'image{n}' for n in line.split())
     return sets
 
+# %% ../nbs/24_import.ipynb #4a2f9e1b
 def split_faces(
     faces,    # list of (image, landmark file, new name)
     seed:int, # for names that the challenge does not know

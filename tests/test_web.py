@@ -44,6 +44,7 @@ def images(tmp_path_factory):
     face.save(out/'face.png')
     face.crop((20, 0, 301, 384)).save(out/'tall.png')
     face.resize((90, 90)).save(out/'small.png')
+    face.resize((150, 140)).save(out/'middle.png')                             # shrunk by less than a half: another interpolation
     face.save(out/'face.jpg', quality=90)
     exif = Image.Exif(); exif[0x0112] = 6                                      # to be turned a quarter clockwise
     face.rotate(90).save(out/'turned.jpg', quality=90, exif=exif)
@@ -132,7 +133,7 @@ def test_dropped(visit, images):
 def test_formats(visit, images):
     "Other shapes, sizes, formats and orientations give what Python gives, though decoders of JPEG differ a little."
     page, predict = visit(), Predictor(root/'best.pth.tar')
-    for name in ('tall.png', 'small.png', 'grey.png', 'alpha.png', 'face.jpg', 'turned.jpg', 'face.webp', 'cmyk.jpg'):
+    for name in ('tall.png', 'small.png', 'middle.png', 'grey.png', 'alpha.png', 'face.jpg', 'turned.jpg', 'face.webp', 'cmyk.jpg'):
         page.set_input_files('#file', images/name)
         said(page, name, '68 points')
         diff = np.abs(points(page) - predict([read_image(images/name)])[0]).max()

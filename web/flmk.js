@@ -6,11 +6,11 @@ const cross = (a, b) => [a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1]
 const mean = rows => rows[0].map((_, j) => rows.reduce((s, r) => s + r[j], 0)/rows.length)
 
 // For each of `to` pixels: the first of the `from` pixels that it is made of, and their weights.
-// Averages over its area where there are fewer than before, else linear interpolation (OpenCV's INTER_AREA and INTER_LINEAR).
-function taps(from, to) {
+// Averages over its area, or linear interpolation (OpenCV's INTER_AREA and INTER_LINEAR).
+function taps(from, to, area) {
   const step = from/to
   return Array.from({length: to}, (_, i) => {
-    if (step < 1) {
+    if (!area) {
       const x = Math.min(Math.max((i + .5)*step - .5, 0), from - 1), first = Math.max(0, Math.min(Math.floor(x), from - 2))
       return {first, weights: from === 1 ? [1] : [1 - (x - first), x - first]}
     }
@@ -25,9 +25,9 @@ function taps(from, to) {
 export function fitSquare({data, width, height}, size) {
   const long = Math.max(width, height)
   const w = Math.max(1, roundEven(width*size/long)), h = Math.max(1, roundEven(height*size/long))
-  const left = Math.floor((size - w)/2), top = Math.floor((size - h)/2)
+  const area = long > 1.5*size, left = Math.floor((size - w)/2), top = Math.floor((size - h)/2)
   const rows = new Float32Array(3*w*height), input = new Float32Array(3*size*size)
-  taps(width, w).forEach(({first, weights}, x) => {
+  taps(width, w, area).forEach(({first, weights}, x) => {
     for (let y = 0; y < height; y++) {
       let r = 0, g = 0, b = 0, at = 4*(y*width + first)
       for (const t of weights) { r += t*data[at]; g += t*data[at + 1]; b += t*data[at + 2]; at += 4 }
@@ -35,7 +35,7 @@ export function fitSquare({data, width, height}, size) {
       rows[to] = r; rows[to + 1] = g; rows[to + 2] = b
     }
   })
-  taps(height, h).forEach(({first, weights}, y) => {
+  taps(height, h, area).forEach(({first, weights}, y) => {
     for (let x = 0; x < w; x++) for (let c = 0; c < 3; c++) {
       let sum = 0
       weights.forEach((t, j) => { sum += t*rows[3*((first + j)*w + x) + c] })
