@@ -243,15 +243,23 @@ def change_light(x, s:Strength):
     slope /= (slope.abs().sum(1, keepdim=True)/1.5).clamp(min=1)              # at most 4.5 times in a corner
     return x.mul_((slope[:, :1]*c).exp()).mul_((slope[:, 1:]*c[:, None]).exp())
 
-# %% ../nbs/12_augment.ipynb #b55be676
-def _blur(x, sigma):
-    "Gaussian blur of images (n, c, h, w), sigma (n) in pixels, one for each."
+# %% ../nbs/12_augment.ipynb #aa4d53b6
+def _convolve(x, sigma):
+    "`_blur` on any device: every channel of every image has a kernel of its own."
     n, c, h, w = x.shape
     r = torch.arange(-4, 5, device=x.device)
     k = torch.exp(-r**2 / (2*sigma[:, None]**2))
     k = (k / k.sum(1, keepdim=True)).repeat_interleave(c, 0)[:, None, None]
     x = F.pad(x.reshape(1, n*c, h, w), (4, 4, 4, 4), mode='replicate')
     return F.conv2d(F.conv2d(x, k, groups=n*c), k.mT, groups=n*c).view(n, c, h, w)
+
+def _blur(x, sigma):
+    "Gaussian blur of images (n, c, h, w), sigma (n) in pixels, one for each."
+    if x.device.type != 'cpu': return _convolve(x, sigma)
+    new = torch.empty(x.shape)
+    for planes, s, out in zip(x.numpy(), sigma.tolist(), new.numpy()):
+        for a, b in zip(planes, out): cv2.GaussianBlur(a, (9, 9), s, b, borderType=cv2.BORDER_REPLICATE)
+    return new
 
 # %% ../nbs/12_augment.ipynb #94999733
 def change_sharpness(x, s:Strength):

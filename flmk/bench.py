@@ -8,7 +8,7 @@ __all__ = ['REBUILT', 'WHAT', 'alternate', 'ratio_row', 'machine', 'rebuilt_chan
            'rebuilt_prepare', 'preparing', 'many', 'scale', 'slowly', 'quality', 'validation_nme', 'wall_clock',
            'flmk_bench']
 
-# %% ../nbs/25_bench.ipynb #93ff24ad
+# %% ../nbs/25_bench.ipynb #c17b6b63
 import os, platform, shutil, subprocess, sys, time
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 import flmk.operators
-from fastai.vision.all import DataBlock, ImageBlock, PointBlock, RandomSplitter, Resize, TensorImage, TensorPoint, aug_transforms
+from fastai.vision.all import DataBlock, ImageBlock, PointBlock, RandomSplitter, Resize, TensorImage, TensorPoint, aug_transforms, default_device
 from fastcore.script import Param
 from .augment import to_floats
 from .data import SETS, flmk_prepare, prepare_folder, read_annotations
@@ -33,7 +33,7 @@ from .models import MODELS, Predictor, create_model, fused, save_model
 from .submit import list_images, predict_folder
 from .train import AverageWeights, LandmarkLoss, Recipe, SeedEpochs, face_learner, recipe_dataloaders
 
-# %% ../nbs/25_bench.ipynb #d22446c9
+# %% ../nbs/25_bench.ipynb #8b4a6fe1
 def alternate(
     sides:dict, # name -> function that does some of the work and returns how many items that were
     rounds:int, # that count; one more comes first, to warm up
@@ -44,6 +44,7 @@ def alternate(
         for name in list(sides)[::1 if k % 2 else -1]:
             start = time.perf_counter()
             n = sides[name]()
+            if torch.cuda.is_available(): torch.cuda.synchronize()                # a GPU may still be at it
             times[name].append((time.perf_counter() - start)/n)
     return {name: np.array(t[1:]) for name, t in times.items()}
 
@@ -137,16 +138,17 @@ def feeding(source, data, rounds:int, size=112):
     with threads(1): times = alternate(sides, rounds)
     return [ratio_row('feeding, a sample', times, 'flmk', o, 20 if 'rebuilt' in o else 5) for o in list(sides)[1:]]
 
-# %% ../nbs/25_bench.ipynb #59f9bfce
+# %% ../nbs/25_bench.ipynb #f5b1ca8e
 def plain_loop(loader, model, lr=1e-3):
     "A side: as many steps of AdamW as the loader has batches."
-    opt, loss = torch.optim.AdamW(model.parameters(), lr), LandmarkLoss()
+    device = default_device()
+    opt, loss = torch.optim.AdamW(model.to(device).parameters(), lr), LandmarkLoss()
     def run():
         n = 0
         model.train()
         for x, p in loader:
             opt.zero_grad()
-            loss(model(x), p, None).backward()
+            loss(model(x.to(device)), p.to(device), None).backward()
             opt.step()
             n += len(x)
         return n
@@ -172,11 +174,11 @@ def training(source, data, rounds:int, models=tuple(MODELS), size=112, per_epoch
         rows.append(ratio_row('training, an image', alternate(sides, rounds), *sides))
     return rows
 
-# %% ../nbs/25_bench.ipynb #ecdb881f
+# %% ../nbs/25_bench.ipynb #eb91d5bc
 def _step(model, bs, size, channels_last=True, average=False, compiled=False, **opt):
     "A side: one training step of AdamW on one batch."
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    model, x, p = model.train().to(memory_format=layout), torch.randn(bs, 3, size, size).to(memory_format=layout), torch.rand(bs, 68, 2)
+    device, layout = default_device(), torch.channels_last if channels_last else torch.contiguous_format
+    model, x, p = model.train().to(device, memory_format=layout), torch.randn(bs, 3, size, size).to(device, memory_format=layout), torch.rand(bs, 68, 2, device=device)
     optimizer, loss = torch.optim.AdamW(model.parameters(), 1e-3, **opt), LandmarkLoss()
     kept = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(.99), use_buffers=True) if average else None
     forward = torch.compile(model) if compiled else model
