@@ -8,7 +8,7 @@ __all__ = ['REBUILT', 'WHAT', 'alternate', 'ratio_row', 'machine', 'rebuilt_chan
            'rebuilt_prepare', 'preparing', 'many', 'scale', 'slowly', 'quality', 'validation_nme', 'wall_clock',
            'flmk_bench']
 
-# %% ../nbs/25_bench.ipynb #c17b6b63
+# %% ../nbs/25_bench.ipynb #46c686c1
 import os, platform, shutil, subprocess, sys, time
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import flmk.operators
 from fastai.vision.all import DataBlock, ImageBlock, PointBlock, RandomSplitter, Resize, TensorImage, TensorPoint, aug_transforms, default_device
+from fastcore.foundation import L
 from fastcore.script import Param
 from .augment import to_floats
 from .data import SETS, flmk_prepare, prepare_folder, read_annotations
@@ -154,24 +155,28 @@ def plain_loop(loader, model, lr=1e-3):
         return n
     return run
 
-# %% ../nbs/25_bench.ipynb #ab2290b6
-def learner_loop(data, recipe:Recipe):
-    "A side: one epoch of our Learner."
+# %% ../nbs/25_bench.ipynb #75413438
+def learner_loop(data, recipe:Recipe, at_hand=False):
+    "A side: one epoch of our Learner, or the same steps with one batch that is `at_hand`."
     learn = face_learner(recipe_dataloaders(data, recipe), recipe)
+    if at_hand:
+        batches = L([learn.dls.one_batch()]*len(learn.dls.train))
+        batches.n_inp, learn.dls.loaders[0] = learn.dls.n_inp, batches
     def run():
         with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=[AverageWeights(recipe.average)])
         return recipe.per_epoch
     return run
 
-# %% ../nbs/25_bench.ipynb #dd1c184a
+# %% ../nbs/25_bench.ipynb #febe790b
 def training(source, data, rounds:int, models=tuple(MODELS), size=112, per_epoch=192):
     "Rows of the table: a training image, for each backbone, on as many threads as PyTorch chooses."
     rows, folder = [], Path(source)/'synthetics_train'
     for name in models:
         items = torch.utils.data.Subset(RebuiltFolder(folder, size), range(min(64, len(read_annotations(folder)[0]))))
         loader = torch.utils.data.DataLoader(items, 32, shuffle=True)
-        sides = {f'flmk, {name}': learner_loop(data, Recipe(model=name, img_size=size, per_epoch=per_epoch)), f'plain loop, {name}': plain_loop(loader, create_model(name, size))}
-        rows.append(ratio_row('training, an image', alternate(sides, rounds), *sides))
+        build, ours = partial(learner_loop, data, Recipe(model=name, img_size=size, per_epoch=per_epoch)), f'flmk, {name}'
+        times = alternate({ours: build(), 'plain loop': plain_loop(loader, create_model(name, size)), 'batch at hand': build(at_hand=True)}, rounds)
+        rows += [ratio_row('training, an image', times, ours, 'plain loop'), ratio_row('training, not waiting to be fed', times, 'batch at hand', ours)]
     return rows
 
 # %% ../nbs/25_bench.ipynb #eb91d5bc
