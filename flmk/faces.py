@@ -8,7 +8,7 @@ __all__ = ['VERSION', 'sample_crop', 'sample_view', 'pose_face', 'camera_of', 'f
            'lights', 'background', 'render_face', 'write_face', 'start_drawing', 'write_faces', 'write_labels',
            'claim_folder', 'missing_faces', 'flmk_faces']
 
-# %% ../nbs/13_faces.ipynb #64c72fd5
+# %% ../nbs/13_faces.ipynb #c7308f6f
 import json, os, pickle, signal, time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,9 +19,8 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
-from fastprogress.fastprogress import progress_bar
 
-from .files import InputError, command, read_shard, write_whole
+from .files import InputError, command, progress, read_shard, write_whole
 from .head import LASH, SKIN, deform, landmarks_of, load_head, sample_actions, sample_person
 from .looks import any_colour, blend, figure, hair_parts, paint, sample_colours, shown, step, teeth_parts
 from .scene import Camera, Scene, as_image, dot, lit, look, noise_tiles, place, rotation, tint, unit
@@ -282,7 +281,7 @@ def write_face(job):
     data = cv2.imencode('.jpg', img[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     with write_whole(Path(folder)/f'{k:06d}.jpg') as part: part.write_bytes(data.tobytes())
 
-# %% ../nbs/13_faces.ipynb #948349a9
+# %% ../nbs/13_faces.ipynb #634575e3
 def start_drawing():
     "Begin a process that draws: Ctrl-C is its parent's business, and it ends when its parent does."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -294,8 +293,8 @@ def write_faces(jobs, workers):
     pool = ProcessPoolExecutor(workers, get_context('spawn'), start_drawing) if workers > 1 else None
     try:
         done = pool.map(write_face, jobs, chunksize=4) if pool else map(write_face, jobs)
-        start, bar = time.time(), progress_bar(done, total=len(jobs))
-        for count, _ in enumerate(bar, 1): bar.comment = f'{count/(time.time()-start):.1f} faces/s'
+        start = time.perf_counter()
+        for _ in progress(done, len(jobs), lambda n: f'{n/(time.perf_counter() - start):.1f} faces/s'): pass
     except BrokenProcessPool: raise InputError('a process that draws was ended from outside, for want of memory perhaps (run again, with fewer --workers; it goes on), or a script calls this without `if __name__ == "__main__":`')
     finally:
         if pool: pool.shutdown(cancel_futures=True)

@@ -132,16 +132,18 @@ def read_image(
     "Read an image; raises `InputError` where it is missing, truncated, too large or no image."
     return read_reduced(path)[0]
 
-# %% ../nbs/15_files.ipynb #b29a47d5
+# %% ../nbs/15_files.ipynb #5542dc18
 def progress(
     it,         # anything to go through
     total=None, # its length, where it has none
-    label='',   # what is being done
+    label='',   # what is being done, or a function that tells it of how many are done
 ): # a generator of the same things
     "Go through `it` behind a labelled progress bar."
-    bar = progress_bar(it, total=total)
-    bar.comment = label
-    yield from bar
+    bar, tell = progress_bar(it, total=total), label if callable(label) else lambda done: label
+    bar.comment = tell(0)
+    for done, o in enumerate(bar, 1):
+        yield o
+        bar.comment = tell(done)
     if isinstance(bar, ConsoleProgressBar): print()          # what is printed next gets a line of its own
 
 # %% ../nbs/15_files.ipynb #d78ab71d

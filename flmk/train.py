@@ -63,24 +63,24 @@ class LandmarkLoss:
         if predicted_angles is None: return per_face.mean()
         return ((1 - torch.deg2rad(predicted_angles - angles).cos()).sum(-1)*per_face).mean()
 
-# %% ../nbs/02_train.ipynb #6ad876f1
+# %% ../nbs/02_train.ipynb #21a5ca32
 @dataclass
 class Recipe:
     "Settings of a training; the same recipe on the same data gives the same model."
-    model:str='mobilenet_v3_small_integral' # one of MODELS
-    img_size:int=112               # side of the images that the model gets
-    loss:str='log_l1'              # one of LOSSES
-    auxiliary:bool=False           # train with the auxiliary net, weigh faces by its angles; always on for the loss pfld
+    model:str='mobilenet_v3_small_integral' # pfld, mobilenet_v3_small, mobilenet_v3_large, shufflenet_v2_x1_5, or a MobileNet with _integral
+    img_size:int=112               # side of the images that the model gets, in pixels
+    loss:str='log_l1'              # one of pfld, l2, smooth_l1, wing, log_l1
+    auxiliary:bool=False           # train with the auxiliary net and its angle weights; always on for the loss pfld
     epochs:int=48                  # epochs of the one-cycle schedule
-    per_epoch:int=6400             # faces in an epoch, however many there are in the folder
-    limit:int=0                    # use only the first so many training faces; 0: all
-    extra:str=''                   # one more prepared training folder
+    per_epoch:int=6400             # faces in an epoch, however many there are
+    limit:int=0                    # use only the first so many training faces; 0 is all
+    extra:str=''                   # one more prepared training folder, such as rendered faces
     share:float=.5                 # of the extra folder in an epoch
     bs:int=32                      # faces in a batch
     lr:float=6e-3                  # highest learning rate, see lr_find
     wd:float=.02                   # weight decay
-    average:float=.03              # weights are averaged over about this share of the whole training
-    strength:float=.5              # of augmentation, see 12_augment
+    average:float=.03              # weights are averaged over about this share of the training
+    strength:float=.5              # of augmentation; 0 is none, 1 as in 12_augment
     seed:int=0                     # of everything that is random
 
     def __post_init__(self):
@@ -90,7 +90,7 @@ class Recipe:
             if not getattr(self, k) > 0: raise InputError(f'{k} {getattr(self, k)} makes no sense: give a number above 0')
         self.auxiliary = self.auxiliary or self.loss == 'pfld'
 
-# %% ../nbs/02_train.ipynb #dd54b9d1
+# %% ../nbs/02_train.ipynb #dcf453cb
 PRESETS = dict(
     small=Recipe(),
     challenge=Recipe('mobilenet_v3_large_integral', img_size=160, epochs=60, per_epoch=99_756, bs=256, lr=8e-3, average=.01))
@@ -102,7 +102,7 @@ def preset_recipe(
     "A preset with some settings changed."
     if preset not in PRESETS: raise InputError(f'there is no preset {preset!r}: choose one of {", ".join(PRESETS)}')
     default = asdict(Recipe())
-    return replace(PRESETS[preset], **{k: v for k, v in settings.items() if v != default[k]})
+    return replace(PRESETS[preset], **{k: v for k, v in settings.items() if v != default.get(k, ...)})
 
 # %% ../nbs/02_train.ipynb #b658de42
 def NME(pred, points, angles):
@@ -279,32 +279,26 @@ def _go_on(learn, saver, saved):
     learn.opt.opt.load_state_dict({**learn.opt.opt.state_dict(), 'state': saved['optimizer']})
     saver.best, saver.log = saved['best'], saved['log']
 
-# %% ../nbs/02_train.ipynb #6b137a16
+# %% ../nbs/02_train.ipynb #f86de605
+def _options(cls):
+    "`delegates` for a dataclass: the fields' comments stand in the class, not in the `__init__` that nobody wrote."
+    def _f(func):
+        func = delegates(cls)(func)
+        func.__delwrap__ = cls
+        return func
+    return _f
+
 @command
+@_options(Recipe)
 def flmk_train(
     data:str='data',               # folder made by flmk_prepare
     checkpoint:str='checkpoint',   # folder for snapshots, the best model and the log
     preset:str='small',            # one of small, challenge (99,756 images and a GPU); the options below change it
     resume:bool=False,             # go on from the last snapshot, if there is one
-    model:str='mobilenet_v3_small_integral', # pfld, mobilenet_v3_small, mobilenet_v3_large, shufflenet_v2_x1_5, or a MobileNet with _integral
-    img_size:int=112,              # side of the images that the model gets, in pixels
-    loss:str='log_l1',             # one of pfld, l2, smooth_l1, wing, log_l1
-    auxiliary:bool=False,          # train with the auxiliary net and its angle weights; always on for the loss pfld
-    epochs:int=48,                 # epochs of the one-cycle schedule
-    per_epoch:int=6400,            # faces in an epoch, however many there are
-    limit:int=0,                   # use only the first so many training faces; 0 is all
-    extra:str='',                  # one more prepared training folder, such as rendered faces
-    share:float=.5,                # of the extra folder in an epoch
-    bs:int=32,                     # faces in a batch
-    lr:float=6e-3,                 # highest learning rate
-    wd:float=.02,                  # weight decay
-    average:float=.03,             # weights are averaged over about this share of the training
-    strength:float=.5,             # of augmentation; 0 is none, 1 as in 12_augment
-    seed:int=0,                    # of everything that is random
+    **kwargs,                      # fields of Recipe
 ):
     "Train a model on the prepared folders, validate after each epoch, keep the best."
-    settings = {k: v for k, v in locals().items() if k not in ('data', 'checkpoint', 'preset', 'resume')}
-    train(preset_recipe(preset, **settings), data, checkpoint, resume)
+    train(preset_recipe(preset, **kwargs), data, checkpoint, resume)
     if rank_distrib(): return
     best = Path(checkpoint)/'best_model/best.pth.tar'
     print(f"{best}: NME {read_checkpoint(best)['nme']:.3f} % on the validation faces")
