@@ -113,7 +113,7 @@ def _batches(loader, limit:int):
         return n
     return run
 
-# %% ../nbs/25_bench.ipynb #5be6e2aa
+# %% ../nbs/25_bench.ipynb #eadd335d
 def fastai_loader(
     paths,    # of images
     points,   # (n, 68, 2) in pixels
@@ -123,14 +123,14 @@ def fastai_loader(
     "fastai's plain way with images and points."
     block = DataBlock((ImageBlock, PointBlock), get_x=lambda k: paths[k], get_y=lambda k: TensorPoint.create(points[k]), splitter=RandomSplitter(0.),
                       item_tfms=Resize(size), batch_tfms=aug_transforms())
-    return block.dataloaders(range(len(paths)), bs=bs, num_workers=0, device='cpu').train
+    return block.dataloaders(range(len(paths)), bs=bs, num_workers=0, device=default_device()).train
 
-# %% ../nbs/25_bench.ipynb #92eec04d
-def feeding(source, data, rounds:int, size=112):
-    "Rows of the table: augmented samples, one thread."
+# %% ../nbs/25_bench.ipynb #3d2c7df2
+def feeding(source, data, rounds:int, size=112, bs=32):
+    "Rows of the table: augmented samples, one thread; on a GPU ours are changed there."
     folder = Path(source)/'synthetics_train'
     names, landmarks = read_annotations(folder)
-    bs = min(32, len(names))
+    bs = min(bs, len(names))
     dls = recipe_dataloaders(data, Recipe(img_size=size, bs=bs, per_epoch=1024))
     stored = dls.train.dataset.items[0].folder
     sides = {'flmk': _batches(dls.train, 1024), 'rebuilt project, 384 px': _batches(torch.utils.data.DataLoader(RebuiltFolder(folder), bs, shuffle=True), 64),
@@ -378,14 +378,14 @@ def wall_clock(source, data, mark:float, models=REBUILT, epochs=10, recipe=None)
                  for how, train, model in (('flmk', ours, lambda: average.average.module), ('plain loop', theirs, lambda: plain))]
     return rows
 
-# %% ../nbs/25_bench.ipynb #33050ea4
+# %% ../nbs/25_bench.ipynb #6b479a04
 WHAT = ('predicting', 'preparing', 'scale', 'feeding', 'training', 'choices', 'quality', 'wall_clock')    # in this order: once fed, the process keeps its memory (00_data)
 
 def _measure(what, source, work, predictor, images, rounds, mark, models):
     "The rows of one stage."
     data = Path(work)/'data'
     if what in ('feeding', 'training', 'quality', 'wall_clock'): flmk_prepare(source, data)
-    if what == 'feeding':    return feeding(source, data, rounds)
+    if what == 'feeding':    return feeding(source, data, rounds, **(dict(size=128, bs=256) if torch.cuda.is_available() else {}))    # a GPU wants larger batches
     if what == 'training':   return training(source, data, rounds, models)
     if what == 'choices':    return choices(rounds)
     if what == 'preparing':  return preparing(source, work, rounds)
