@@ -272,15 +272,13 @@ def change_sharpness(x, s:Strength):
     soft = _blur(sharp, _between(len(i), .5, 2., x.device))
     return x.index_copy_(0, i, sharp.lerp_(soft, -a[:, None, None, None]))
 
-# %% ../nbs/12_augment.ipynb #67367cd5
+# %% ../nbs/12_augment.ipynb #20d2a157
 def change_resolution(x, s:Strength):
     "Shrink some images (n, 3, h, w) to a half, a third or a quarter and enlarge them again, in place."
-    i = _rows(len(x), s.p_lowres, x.device)
-    factor = torch.randint(2, 5, (len(i),), device=x.device)
-    for k in (2, 3, 4):
-        some = i[factor == k]
-        if len(some): x.index_copy_(0, some, F.interpolate(F.avg_pool2d(_take(x, some), k, ceil_mode=True, count_include_pad=False),
-                                                           x.shape[-2:], mode='bilinear', align_corners=False))
+    rows = _rows(len(x), s.p_lowres, x.device).tolist()
+    for i, k in zip(rows, torch.randint(2, 5, (len(rows),)).tolist()):
+        small = F.avg_pool2d(x[i:i+1], k, ceil_mode=True, count_include_pad=False)
+        x[i:i+1] = F.interpolate(small, x.shape[-2:], mode='bilinear', align_corners=False)
     return x
 
 @lru_cache(4)
@@ -325,16 +323,16 @@ def augment(
     x = add_noise(change_resolution(change_sharpness(x, s), s), s)
     return x.clamp_(0, 1), p
 
-# %% ../nbs/12_augment.ipynb #b16d9853
+# %% ../nbs/12_augment.ipynb #efc701e1
 class Augment(ItemTransform):
-    "Change the images of training batches and move their points; `size` is the side of the new images."
+    "Change the images of training batches and move their points; `size` is the side of the new images. Without `angles` those of the changed faces are NaN."
     order, split_idx = 50, 0
-    def __init__(self, strength:Strength=None, size:int=None):
+    def __init__(self, strength:Strength=None, size:int=None, angles=True):
         super().__init__()
-        self.strength, self.size = strength or Strength(), size
+        self.strength, self.size, self.angles = strength or Strength(), size, angles
 
     def encodes(self, b):
         x, p, *rest = b
         with torch.no_grad(): new_x, new_p = augment(x.as_subclass(torch.Tensor), p.as_subclass(torch.Tensor), self.strength, self.size)
-        if rest: rest = [euler_angles(new_p).to(rest[0].dtype)]
+        if rest: rest = [euler_angles(new_p).to(rest[0].dtype) if self.angles else torch.full_like(rest[0], torch.nan)]
         return new_x.as_subclass(type(x)), new_p.as_subclass(type(p)), *rest

@@ -378,12 +378,12 @@ def wall_clock(source, data, mark:float, models=REBUILT, epochs=10, recipe=None)
                  for how, train, model in (('flmk', ours, lambda: average.average.module), ('plain loop', theirs, lambda: plain))]
     return rows
 
-# %% ../nbs/25_bench.ipynb #6b479a04
+# %% ../nbs/25_bench.ipynb #323120de
 WHAT = ('predicting', 'preparing', 'scale', 'feeding', 'training', 'choices', 'quality', 'wall_clock')    # in this order: once fed, the process keeps its memory (00_data)
 
 def _measure(what, source, work, predictor, images, rounds, mark, models):
     "The rows of one stage."
-    data = Path(work)/'data'
+    data = Path(work, 'prepared', *Path(source).resolve().parts[1:])                       # another source, another folder
     if what in ('feeding', 'training', 'quality', 'wall_clock'): flmk_prepare(source, data)
     if what == 'feeding':    return feeding(source, data, rounds, **(dict(size=128, bs=256) if torch.cuda.is_available() else {}))    # a GPU wants larger batches
     if what == 'training':   return training(source, data, rounds, models)

@@ -311,7 +311,7 @@ class ToSize(ItemTransform):
         if x.shape[-1] != self.size: x = F.interpolate(x, (self.size, self.size), mode='bilinear', antialias=True)
         return x, *rest
 
-# %% ../nbs/00_data.ipynb #4bc33b0f
+# %% ../nbs/00_data.ipynb #f2c2f7fb
 class NormalizeInPlace(Normalize):
     "fastai's `Normalize` in the batch's own memory, which nobody else has."
     def encodes(self, x:TensorImage): return x.sub_(self.mean).div_(self.std)
@@ -319,6 +319,7 @@ class NormalizeInPlace(Normalize):
 def face_block(
     img_size:int,           # side of the images that the model gets
     strength:Strength=None, # of augmentation; the default strength if not given
+    angles=True,            # compute those of the changed faces?
 ): # a DataBlock whose source is a list of FaceFolders, the last one for validation
     "The DataBlock of faces: image in, points and angles out."
     normalise = NormalizeInPlace.from_stats(*NORMALISATION.values(), cuda=False)
@@ -326,7 +327,7 @@ def face_block(
         blocks=(TransformBlock(PILImage.create), PointBlock, RegressionBlock(3)), n_inp=1, dl_type=FaceLoader, get_items=face_items,
         splitter=FuncSplitter(lambda o: o.folder.folder.name == SETS['aflw_val']),
         getters=[lambda o: o.pixels, lambda o: o.points + .5, lambda o: o.angles],
-        batch_tfms=[Augment(strength, img_size), ToSize(img_size), normalise])
+        batch_tfms=[Augment(strength, img_size, angles), ToSize(img_size), normalise])
 
 # %% ../nbs/00_data.ipynb #1cf9ad52
 def keep_memory():
@@ -334,7 +335,7 @@ def keep_memory():
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform == 'linux' else None
     if mallopt: mallopt(-1, 2**30), mallopt(-3, 2**30)                   # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
 
-# %% ../nbs/00_data.ipynb #1eecfe0b
+# %% ../nbs/00_data.ipynb #456e764c
 def face_dataloaders(
     data,                   # folder with AFLW_train_data and AFLW_validation_data
     img_size:int=112,       # side of the images that the model gets
@@ -345,12 +346,13 @@ def face_dataloaders(
     extra=(),               # more prepared training folders
     shares=None,            # of each training folder in an epoch, AFLW_train_data first; all alike if not given
     device=None,            # where batches go; the GPU if there is one
+    angles=True,            # compute those of the changed faces? only the auxiliary net needs them (02_train)
 ): # fastai DataLoaders
     "DataLoaders of a prepared data folder."
     train, valid = (Path(data)/name for name in SETS.values())
     folders = [FaceFolder(train, limit), *(FaceFolder(e, limit) for e in extra), FaceFolder(valid)]
     n = per_epoch or sum(map(len, folders[:-1]))
     keep_memory()
-    dls = face_block(img_size, strength).dataloaders(folders, bs=min(bs, n), val_bs=2*bs, num_workers=0, device=device or default_device())
+    dls = face_block(img_size, strength, angles).dataloaders(folders, bs=min(bs, n), val_bs=2*bs, num_workers=0, device=device or default_device())
     dls.train.draw(n, shares)
     return dls

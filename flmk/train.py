@@ -109,7 +109,7 @@ def NME(pred, points, angles):
     "The metric of the challenge on a batch in unit coordinates, in percent."
     return nme(pred, points, 2).mean()
 
-# %% ../nbs/02_train.ipynb #181165c7
+# %% ../nbs/02_train.ipynb #924b79ba
 def recipe_dataloaders(
     data,          # folder with the prepared folders
     recipe:Recipe, # settings
@@ -118,7 +118,7 @@ def recipe_dataloaders(
     extra, n = [recipe.extra] if recipe.extra else [], max(1, num_distrib())
     if recipe.bs % n: raise InputError(f'--bs {recipe.bs} cannot be shared by {n} processes: give a multiple of {n}')
     return face_dataloaders(data, recipe.img_size, recipe.bs//n, Strength().scaled(recipe.strength), recipe.per_epoch, recipe.limit,
-                            extra, [1 - recipe.share, recipe.share] if extra else None)
+                            extra, [1 - recipe.share, recipe.share] if extra else None, angles=recipe.auxiliary)
 
 # %% ../nbs/02_train.ipynb #8c7685d2
 def face_learner(
