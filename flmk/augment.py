@@ -243,7 +243,14 @@ def change_light(x, s:Strength):
     slope /= (slope.abs().sum(1, keepdim=True)/1.5).clamp(min=1)              # at most 4.5 times in a corner
     return x.mul_((slope[:, :1]*c).exp()).mul_((slope[:, 1:]*c[:, None]).exp())
 
-# %% ../nbs/12_augment.ipynb #aa4d53b6
+# %% ../nbs/12_augment.ipynb #70f8ae2a
+def _by_opencv(change, x, values):
+    "Change images (n, c, h, w) on the CPU: `change` gets one channel of one, the image's value, and the array for the new channel."
+    new = torch.empty(x.shape)
+    for channels, v, outs in zip(x.numpy(), values.tolist(), new.numpy()):
+        for a, b in zip(channels, outs): change(a, v, b)
+    return new
+
 def _convolve(x, sigma):
     "`_blur` on any device: every channel of every image has a kernel of its own."
     n, c, h, w = x.shape
@@ -256,10 +263,7 @@ def _convolve(x, sigma):
 def _blur(x, sigma):
     "Gaussian blur of images (n, c, h, w), sigma (n) in pixels, one for each."
     if x.device.type != 'cpu': return _convolve(x, sigma)
-    new = torch.empty(x.shape)
-    for planes, s, out in zip(x.numpy(), sigma.tolist(), new.numpy()):
-        for a, b in zip(planes, out): cv2.GaussianBlur(a, (9, 9), s, b, borderType=cv2.BORDER_REPLICATE)
-    return new
+    return _by_opencv(lambda a, s, b: cv2.GaussianBlur(a, (9, 9), s, b, borderType=cv2.BORDER_REPLICATE), x, sigma)
 
 # %% ../nbs/12_augment.ipynb #94999733
 def change_sharpness(x, s:Strength):
@@ -272,14 +276,28 @@ def change_sharpness(x, s:Strength):
     soft = _blur(sharp, _between(len(i), .5, 2., x.device))
     return x.index_copy_(0, i, sharp.lerp_(soft, -a[:, None, None, None]))
 
-# %% ../nbs/12_augment.ipynb #20d2a157
+# %% ../nbs/12_augment.ipynb #325c6cd5
+def _pool(x, factor):
+    "`_coarsen` on any device."
+    (h, w), new = x.shape[-2:], torch.empty_like(x)
+    for k in (2, 3, 4):
+        small = F.avg_pool2d(F.pad(x[factor == k], (0, -w % k, 0, -h % k), mode='replicate'), k)           # whole squares of pixels
+        new[factor == k] = F.interpolate(small, (h, w), mode='bilinear', align_corners=False)
+    return new
+
+def _coarsen(x, factor):
+    "Shrink images (n, c, h, w) to 1/factor (n), which is 2, 3 or 4, and enlarge them again."
+    if x.device.type != 'cpu': return _pool(x, factor)
+    h, w = x.shape[-2:]
+    def change(a, k, b):
+        a = cv2.copyMakeBorder(a, 0, -h % k, 0, -w % k, cv2.BORDER_REPLICATE)
+        cv2.resize(cv2.resize(a, None, fx=1/k, fy=1/k, interpolation=cv2.INTER_AREA), (w, h), b, interpolation=cv2.INTER_LINEAR)
+    return _by_opencv(change, x, factor)
+
 def change_resolution(x, s:Strength):
     "Shrink some images (n, 3, h, w) to a half, a third or a quarter and enlarge them again, in place."
-    rows = _rows(len(x), s.p_lowres, x.device).tolist()
-    for i, k in zip(rows, torch.randint(2, 5, (len(rows),)).tolist()):
-        small = F.avg_pool2d(x[i:i+1], k, ceil_mode=True, count_include_pad=False)
-        x[i:i+1] = F.interpolate(small, x.shape[-2:], mode='bilinear', align_corners=False)
-    return x
+    i = _rows(len(x), s.p_lowres, x.device)
+    return x.index_copy_(0, i, _coarsen(_take(x, i), torch.randint(2, 5, (len(i),), device=x.device)))
 
 @lru_cache(4)
 def _noise(places, device):
