@@ -243,7 +243,7 @@ def change_light(x, s:Strength):
     slope /= (slope.abs().sum(1, keepdim=True)/1.5).clamp(min=1)              # at most 4.5 times in a corner
     return x.mul_((slope[:, :1]*c).exp()).mul_((slope[:, 1:]*c[:, None]).exp())
 
-# %% ../nbs/12_augment.ipynb #70f8ae2a
+# %% ../nbs/12_augment.ipynb #78d92933
 def _by_opencv(change, x, values):
     "Change images (n, c, h, w) on the CPU: `change` gets one channel of one, the image's value, and the array for the new channel."
     new = torch.empty(x.shape)
@@ -251,6 +251,7 @@ def _by_opencv(change, x, values):
         for a, b in zip(channels, outs): change(a, v, b)
     return new
 
+# %% ../nbs/12_augment.ipynb #42c81a9b
 def _convolve(x, sigma):
     "`_blur` on any device: every channel of every image has a kernel of its own."
     n, c, h, w = x.shape
@@ -276,7 +277,7 @@ def change_sharpness(x, s:Strength):
     soft = _blur(sharp, _between(len(i), .5, 2., x.device))
     return x.index_copy_(0, i, sharp.lerp_(soft, -a[:, None, None, None]))
 
-# %% ../nbs/12_augment.ipynb #325c6cd5
+# %% ../nbs/12_augment.ipynb #5ed12ce9
 def _pool(x, factor):
     "`_coarsen` on any device."
     (h, w), new = x.shape[-2:], torch.empty_like(x)
@@ -299,6 +300,7 @@ def change_resolution(x, s:Strength):
     i = _rows(len(x), s.p_lowres, x.device)
     return x.index_copy_(0, i, _coarsen(_take(x, i), torch.randint(2, 5, (len(i),), device=x.device)))
 
+# %% ../nbs/12_augment.ipynb #4bd5f5c3
 @lru_cache(4)
 def _noise(places, device):
     "Noise that is drawn once, (3, places): a part of it is grey."
