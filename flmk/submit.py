@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import IMAGES, InputError, command, progress, write_whole
-from .landmarks import N_POINTS, in_squares
-from .models import Predictor
+from .core.files import atomic_write, cli, IMAGE_SUFFIXES, InputError, progress
+from .core.points import N_POINTS
+from .inference.landmarks import predict_crops
+from .predictor import load_predictor
 
 # %% ../nbs/04_submit.ipynb #875f6e72
 def list_images(
@@ -23,7 +24,7 @@ def list_images(
     "The images of a folder; raises `InputError` where there are none, or where a name would break the format."
     folder = Path(folder)
     if not folder.is_dir(): raise InputError(f'{folder} is no folder: give the one that holds the images')
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith('.'))
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.'))
     if not paths: raise InputError(f'{folder} holds no image: give the folder with the test images')
     spaced = [p.name for p in paths if len(p.name.split()) != 1]
     if spaced: raise InputError(f'{folder}/{spaced[0]} has a space in its name, which solution.txt cannot say: rename it')
@@ -31,14 +32,14 @@ def list_images(
 
 # %% ../nbs/04_submit.ipynb #74c76637
 def predict_folder(
-    predictor:Predictor, # a loaded model
-    folder,              # with images
-    bs:int=64,           # images in a batch
+    model,      # of `load_predictor`: a saved model or an ONNX file
+    folder,     # with images
+    flip=False, # average with the prediction for the mirror image (TTA)?
+    bs:int=64,  # images in a batch
 ): # names, and points (n, 68, 2) in each image's own pixels
-    "Predict every image of a folder."
+    "Predict every image of a folder; raises `InputError` as `list_images` and `read_image` do."
     paths = list_images(folder)
-    points = in_squares(predictor.unit_points, paths, predictor.img_size, bs, partial(progress, label=Path(folder).name))
-    return [p.name for p in paths], points
+    return [p.name for p in paths], predict_crops(model, paths, flip, bs=bs, bar=partial(progress, label=Path(folder).name))[0]
 
 # %% ../nbs/04_submit.ipynb #49d50794
 def solution_text(
@@ -59,8 +60,8 @@ def write_solution(
 ): # paths of solution.txt and solution.zip
     "Write `solution.txt`, and a zip that holds it at its root."
     text, txt, zipped = solution_text(names, points), Path(out)/'solution.txt', Path(out)/'solution.zip'
-    with write_whole(txt) as p: p.write_text(text)
-    with write_whole(zipped) as p, zipfile.ZipFile(p, 'w', zipfile.ZIP_DEFLATED) as z: z.write(txt, 'solution.txt')
+    with atomic_write(txt) as p: p.write_text(text)
+    with atomic_write(zipped) as p, zipfile.ZipFile(p, 'w', zipfile.ZIP_DEFLATED) as z: z.write(txt, 'solution.txt')
     return txt, zipped
 
 # %% ../nbs/04_submit.ipynb #758ba0c2
@@ -112,7 +113,7 @@ def _report(path, complaints):
     raise InputError(f'{path} is no good solution: {len(complaints)} complaint(s), the first: {complaints[0]}')
 
 # %% ../nbs/04_submit.ipynb #55941e37
-@command
+@cli
 def flmk_test(
     model_path:str='best.pth.tar',        # a saved model
     images:str='data/AFLW/data/aflw_test',# folder of images to predict
@@ -123,7 +124,7 @@ def flmk_test(
 ):
     "Predict a folder of face images and write the submission; or check one."
     if check: return _report(check, check_solution(check, images if Path(images).is_dir() else None))
-    names, points = predict_folder(Predictor(model_path, flip), images, bs)
+    names, points = predict_folder(load_predictor(model_path), images, flip, bs)
     txt, zipped = write_solution(out, names, points)
     _report(txt, check_solution(zipped, images))
     print(f'{len(names)} images in {txt} and {zipped}')
