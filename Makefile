@@ -9,11 +9,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 install: .venv/installed
 
-.venv/installed: constraints.txt settings.ini setup.py
+# torch first, torchvision by itself: PyPI's torchvision asks for a CUDA torch, which would replace one for the CPU.
+.venv/installed: constraints.txt settings.ini setup.py flmk/operators.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt torchvision
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	  cp flmk/operators.py $$site/flmk_torchvision.py; echo 'import flmk_torchvision' > $$site/flmk_torchvision.pth   # see flmk/operators.py
 	if git rev-parse --git-dir >/dev/null 2>&1; then $(BIN)/nbdev_install_hooks; fi
 	touch $@
 

@@ -1,21 +1,34 @@
-"""Import this before torchvision or fastai: it declares torchvision's operators where their compiled library does not load."""
-# PyPI's only Linux build of torchvision is made for CUDA. Beside a CPU build of torch its compiled operators do not load,
-# and importing it then fails on describing `nms`, which nothing here calls: declaring the two schemas is enough.
+"""Lets torchvision be imported beside a torch that it was not built for."""
+# PyPI's only Linux build of torchvision is made for CUDA. Beside a CPU build of torch its compiled operators do not load, and
+# importing it then fails on describing `nms`, which nothing here calls: declaring two schemas is enough. That must happen before
+# torchvision is imported, whoever imports it, so a finder waits for its name. It costs nothing until then: torch is imported by it,
+# not by this file. flmk/__init__.py imports this file, and `make install` puts a copy of it, with a .pth file that imports the
+# copy, among the packages of .venv, so that a notebook which never mentions flmk works too.
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
 
-def _declare_missing():
-    spec = find_spec('torchvision')
-    if spec is None: return
+def _declare_operators():
+    "Load torchvision's compiled operators, or else declare `nms` and `qnms`; returns what keeps the schemas alive."
+    try: import torch
+    except ImportError: return None                      # torchvision says so itself
     try:
-        for lib in Path(spec.origin).parent.glob('_C.*'): torch.ops.load_library(lib)
+        for lib in Path(find_spec('torchvision').origin).parent.glob('_C.*'): torch.ops.load_library(lib)
     except OSError: pass
     lib = torch.library.Library('torchvision', 'FRAGMENT')
     for name in 'nms', 'qnms':
-        if not hasattr(torch.ops.torchvision, name):
-            lib.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+        if not hasattr(torch.ops.torchvision, name): lib.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
     return lib
 
-_operators = _declare_missing()   # kept: the schemas live as long as this object
+
+class DeclareOperators:
+    "A finder that finds nothing: it declares the operators when torchvision is looked for the first time."
+    waiting = True
+    def find_spec(self, name, path=None, target=None):
+        if name != 'torchvision' or not DeclareOperators.waiting: return
+        DeclareOperators.waiting = False
+        if find_spec(name): DeclareOperators.lib = _declare_operators()
+
+
+if 'torchvision' not in sys.modules: sys.meta_path.insert(0, DeclareOperators())
