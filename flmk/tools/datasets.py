@@ -31,7 +31,9 @@ MAX_IMAGE, MAX_LABELS, MAX_PIXELS = 64_000_000, 1_000_000, 64_000_000   # bytes,
 
 class Archive:
     "The files of a folder or of a zip: `sizes` (name -> bytes); `read` gives one of them."
-    def __init__(self, path):
+    def __init__(self,
+        path, # of a folder or a zip
+    ):
         self.path, self.zip, self.lock = Path(path), None, threading.Lock()
         if not self.path.exists(): raise InputError(f'{path} is missing: give a folder or a zip, as data/README.md says')
         try:
@@ -43,7 +45,10 @@ class Archive:
         hidden = lambda name: any(part[0] == '.' or part == '__MACOSX' for part in PurePosixPath(name).parts)
         self.sizes = {name: size for name, size in sizes.items() if name and not hidden(name)}
 
-    def read(self, name, limit):
+    def read(self,
+        name,      # one of `sizes`
+        limit:int, # bytes
+    ): # the file's content
         "The bytes of one file; raises `InputError` for one above the limit, or one that cannot be read."
         size = self.sizes[name]
         if size > limit: raise InputError(f'it has {size:,} bytes, more than {limit:,}')
@@ -54,15 +59,20 @@ class Archive:
         except Exception as e: raise InputError(f'it cannot be read: {e}') from e
 
 # %% ../../nbs/tools/00_datasets.ipynb #4527b5b2
-def read_ldmks(data:bytes):
-    "Points (68, 2) of a FaceSynthetics file: 70 lines, the last two are the pupils; 0 is the edge of the first pixel."
+def read_ldmks(
+    data:bytes, # content of the file
+): # (68, 2) in pixels
+    "Points of a FaceSynthetics file: 70 lines, the last two are the pupils; 0 is the edge of the first pixel. Raises `InputError`."
     return parse_number_pairs(data, 70)[:68] - .5
 
 # %% ../../nbs/tools/00_datasets.ipynb #add505c1
 _numbers = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}   # MATLAB's types, as NumPy says them
 
-def mat_elements(data:bytes, order):
-    "The (type, content) of each element in a stretch of a MATLAB 5 file; `order` is < or >."
+def mat_elements(
+    data:bytes, # whole elements, one after the other
+    order:str,  # of bytes: < or >
+): # a generator of pairs: number of the type, content
+    "The elements in a stretch of a MATLAB 5 file (\"MAT-File Format\", The MathWorks)."
     at = 0
     while at + 8 <= len(data):
         kind, size = struct.unpack_from(order + 'II', data, at)
@@ -72,8 +82,10 @@ def mat_elements(data:bytes, order):
         at = at + 8 if short else start + size + (-size % 8 if kind != 15 else 0)
 
 # %% ../../nbs/tools/00_datasets.ipynb #d72fe773
-def read_mat(data:bytes):
-    "Points (68, 2) of an AFLW2000-3D file: the first two rows of `pt3d_68`; 1 is the centre of the first pixel."
+def read_mat(
+    data:bytes, # content of the file
+): # (68, 2) in pixels
+    "Points of an AFLW2000-3D file: the first two rows of `pt3d_68`; 1 is the centre of the first pixel. Raises `InputError`."
     if data[124:128] not in (b'\0\1IM', b'\1\0MI'): raise InputError('it is not a MATLAB 5 file')
     order = '<' if data[126:128] == b'IM' else '>'
     try:
@@ -122,8 +134,8 @@ DATASETS = dict(
 
 # %% ../../nbs/tools/00_datasets.ipynb #9caf6262
 def pair_files(
-    archive:Archive,
-    kind, # one of the values of KINDS
+    archive:Archive, # of images and landmark files
+    kind,            # one of the values of `DATASETS`
 ): # list of (image, landmark file, new name), and list of (name, reason) for the images that are left out
     "Pair images with their landmark files."
     names = sorted(n for n in archive.sizes if re.fullmatch(kind.images, PurePosixPath(n).name, re.I))
@@ -138,8 +150,12 @@ def pair_files(
     return faces, bad
 
 # %% ../../nbs/tools/00_datasets.ipynb #9cfff606
-def load_photo(archive, name, points):
-    "The image, if it is one, not absurdly large, and the landmarks' middle lies in it."
+def load_photo(
+    archive:Archive, # where from
+    name:str,        # of the image
+    points,          # (68, 2) in its pixels
+): # (height, width, 3) uint8
+    "The image; raises `InputError` where it is none, absurdly large, or the landmarks' middle lies outside."
     data = io.BytesIO(archive.read(name, MAX_IMAGE))
     data.name = name
     try: w, h = Image.open(data).size
@@ -153,7 +169,7 @@ def load_photo(archive, name, points):
 # %% ../../nbs/tools/00_datasets.ipynb #e98f1a43
 def store_face(
     face,           # (image, landmark file, new name)
-    archive, kind,  # where from
+    archive, kind,  # where from, and one of the values of `DATASETS`
     out:Path, seed, size, # where to, and how
 ): # name in the archive, and the points (68, 2) in the crop, or the `InputError`
     "Crop one face into its file, unless it is there."
@@ -170,7 +186,8 @@ def store_face(
 
 # %% ../../nbs/tools/00_datasets.ipynb #d14dcc4b
 def import_dataset(
-    archive:Archive, kind,
+    archive:Archive,  # where from
+    kind,             # one of the values of `DATASETS`
     faces,            # list of (image, landmark file, new name)
     out,              # folder to fill
     seed:int=0,       # of the crops

@@ -1,0 +1,53 @@
+"The house: imports run down only, public names are explained, and the words are the field's."
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fastcore.docments import docments
+from fastcore.script import Param
+
+root = Path(__file__).parent.parent
+modules = sorted('.'.join(p.relative_to(root).with_suffix('').parts) for p in (root/'flmk').rglob('*.py') if p.name[0] != '_' and p.name != 'operators.py')
+texts = [p for folder in ('nbs', 'flmk', 'web', 'tests', 'data') for p in (root/folder).rglob('*') if p.suffix in ('.ipynb', '.py', '.js', '.html', '.md')
+         and not {'node_modules', 'dist', '.ipynb_checkpoints', '_proc'} & set(p.parts) and (folder != 'data' or p.parent == root/'data')]
+texts += [root/o for o in ('README.md', 'RESULTS.md', 'CONTRIBUTING.md', 'Makefile', 'settings.ini') if (root/o).exists()]
+
+
+def test_imports_run_down():
+    "The contract in .importlinter; imports inside functions count."
+    done = subprocess.run([Path(sys.executable).with_name('lint-imports')], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def unexplained(func):
+    "Names of the parameters that have no comment, not even one that they share with their neighbours on a line."
+    notes, (lines, _) = docments(func, returns=False), inspect.getsourcelines(func)
+    shared = {w for line in lines if '#' in line for w in re.findall(r'\w+', line.split('#')[0])}
+    return [k for k, p in inspect.signature(func).parameters.items() if k != 'self' and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            and not notes.get(k) and not isinstance(p.annotation, Param) and k not in shared]
+
+
+def faults(name):
+    "What a module's public functions and classes leave unexplained."
+    module = importlib.import_module(name)
+    for public in getattr(module, '__all__', []):
+        o = inspect.unwrap(getattr(module, public))
+        if not callable(o) or getattr(o, '__module__', None) != name or isinstance(o, type) and issubclass(o, tuple): continue
+        if not (o.__doc__ or '').strip() or o.__doc__.startswith(f'{public}('): yield f'{name}.{public}: no docstring'
+        if inspect.isfunction(o): missing = unexplained(o)
+        elif '__init__' in vars(o): missing = unexplained(o if hasattr(o, '__dataclass_fields__') else o.__init__)
+        else: missing = []
+        if missing: yield f'{name}.{public}: no comment on {", ".join(missing)}'
+
+
+@pytest.mark.parametrize('name', modules)
+def test_public_names_are_explained(name): assert list(faults(name)) == []
+
+
+if __name__ == '__main__':
+    for name in modules: print(*faults(name), sep='\n', end='')
