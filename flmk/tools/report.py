@@ -7,16 +7,19 @@ __all__ = ['read_training_log', 'plot_training', 'figure_svg', 'face_figure', 'h
            'save_figures', 'flmk_eval']
 
 # %% ../../nbs/tools/02_report.ipynb #ff12e0ce
-import base64, platform, re
+import base64, csv, io, platform, re
 from datetime import datetime
 from pathlib import Path
 
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
+
 import flmk
 from fastcore.script import Param
-from fastcore.xml import *
+from fastcore.xml import (Body, Caption, Figcaption, Figure, H1, H2, Head, Html, Img, Main, Meta, NotStr, P, Section, Style,
+                          Table, Tbody, Td, Th, Thead, Title, to_xml, Tr)
 
 from ..core.crop import letterbox, to_letterbox
 from ..core.files import atomic_write, cli, read_image
@@ -54,7 +57,7 @@ def plot_training(
 def _uri(data, kind): return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
 
 def figure_svg(
-    plot,    # plot_ced, plot_where or plot_training
+    plot,    # `plot_ced`, `plot_error_by_part` or `plot_training`
     what,    # its argument
     alt:str, # what is to be seen, in words
 ): # an Img
@@ -102,7 +105,7 @@ def html_table(
     return Section(Table(Caption(caption), Thead(Tr(*(Th(h, scope='col') for h in head))), Tbody(*body)), cls='scroll', tabindex=0)
 
 def settings_table(
-    predictors:dict, # name -> Predictor
+    predictors:dict, # name -> what `load_predictor` returned
 ): # an element
     "What each model's file says about its training, model by model."
     said = {n: p.info.get('settings') if isinstance(p.info.get('settings'), dict) else {} for n, p in predictors.items()}
@@ -114,8 +117,8 @@ def settings_table(
 # %% ../../nbs/tools/02_report.ipynb #ef3932a5
 def report_html(
     rows,            # of the table
-    scores:dict,     # name -> Scores
-    predictors:dict, # name -> Predictor
+    scores:dict,     # name -> `EvalScores`
+    predictors:dict, # name -> what `load_predictor` returned
     paths,           # the models' files
     source,          # the folder of labelled faces
     flip=False,      # were predictions averaged with those for the mirrored images?
@@ -162,13 +165,13 @@ def _names(paths):
 # %% ../../nbs/tools/02_report.ipynb #dfe031cf
 @cli
 def flmk_eval(
-    model_path:Param('one or several saved models', str, nargs='+')=['best.pth.tar'],
+    model_path:Param('one or several saved models or files of flmk_export', str, nargs='+')=['best.pth.tar'],
     source:str='data/AFLW/data',   # folder with aflw_val
     out:str='output',              # folder for scores.md, scores.csv and pictures
     flip:bool=False,               # average with the prediction for the mirrored image
     report:str=None,               # also write everything as one HTML file, such as report.html
-): # name -> Scores
-    "Score models on the validation faces."
+): # name -> EvalScores
+    "Score models on the validation faces; PyTorch and ONNX files are read, cropped and resized alike."
     paths = [model_path] if isinstance(model_path, (str, Path)) else list(model_path)
     predictors = {n: load_predictor(p) for n, p in zip(_names(paths), paths)}     # complain before the work begins
     scores = {n: evaluate(p, Path(source)/'aflw_val', flip) for n, p in predictors.items()}
