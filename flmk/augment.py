@@ -50,7 +50,7 @@ class AugmentConfig:
     def scaled(
         self,
         k:float, # factor; probabilities stay at most 1
-    ): # a new Strength
+    ): # a new AugmentConfig
         "Every change k times as strong and as likely."
         return replace(self, **{n: min(1., v*k) if n.startswith('p_') else v*k for n, v in asdict(self).items()})
 
@@ -346,14 +346,17 @@ def augment(
 
 # %% ../nbs/10_augment.ipynb #efc701e1
 class Augment(ItemTransform):
-    "Change the images of training batches and move their points; `size` is the side of the new images. Without `angles` those of the changed faces are NaN."
+    "Change the images of training batches and move their points; angles, where the batch has them, are computed anew."
     order, split_idx = 50, 0
-    def __init__(self, strength:AugmentConfig=None, size:int=None, angles=True):
+    def __init__(self,
+        strength:AugmentConfig=None, # how strong; the default if not given
+        size:int=None,               # side of the new images; as the old ones if not given
+    ):
         super().__init__()
-        self.strength, self.size, self.angles = strength or AugmentConfig(), size, angles
+        self.strength, self.size = strength or AugmentConfig(), size
 
     def encodes(self, b):
         x, p, *rest = b
         with torch.no_grad(): new_x, new_p = augment(x.as_subclass(torch.Tensor), p.as_subclass(torch.Tensor), self.strength, self.size)
-        if rest: rest = [torch.as_tensor(euler_angles(new_p.cpu())).to(rest[0]) if self.angles else torch.full_like(rest[0], torch.nan)]
+        if rest: rest = [torch.as_tensor(euler_angles(new_p.cpu())).to(rest[0])]                 # angles of the changed face
         return new_x.as_subclass(type(x)), new_p.as_subclass(type(p)), *rest
