@@ -7,7 +7,7 @@ __all__ = ['MEAN_FACE', 'MODELS', 'LandmarkNet', 'init_to_mean_face', 'MultiScal
            'mobilenet_v3_large', 'shufflenet_v2_x1_5_net', 'grid_coords', 'SoftArgmaxHead',
            'mobilenet_v3_small_integral', 'mobilenet_v3_large_integral', 'create_model', 'count_parameters',
            'multiply_adds', 'AuxiliaryNet', 'WithAuxiliary', 'save_model', 'check_model_size', 'read_checkpoint',
-           'load_model', 'fuse_bn', 'PixelModel', 'TorchPredictor']
+           'load_model', 'fuse_bn', 'HeadCorrection', 'PixelModel', 'TorchPredictor']
 
 # %% ../nbs/01_models.ipynb #f5988e99
 from copy import deepcopy
@@ -306,24 +306,61 @@ def fuse_bn(
                 layers[k], layers[k + 1] = fuse_conv_bn_eval(layers[k], layers[k + 1]), nn.Identity()
     return model
 
+# %% ../nbs/01_models.ipynb #5383e209
+class HeadCorrection(nn.Module):
+    "What `flmk_adapt` has learned: moves points (n, 68, 2) in the head's own frame, the same in NumPy as `flmk.tools.adapt.correct_points`."
+    def __init__(self,
+        adaptation:dict, # of a model's file: offset (68, 3), and weight (207, 204) or None
+    ):
+        super().__init__()
+        reference = torch.from_numpy(REFERENCE_SHAPE)
+        reference = reference - reference.mean(0)
+        weight = adaptation['weight']
+        if weight is None: weight = torch.zeros(0, 3*N_POINTS)
+        for k, v in dict(reference=reference, inverse=torch.linalg.pinv(reference).T, offset=adaptation['offset'], weight=weight).items():
+            self.register_buffer(k, torch.as_tensor(v).float())
+
+    def rotation(self, boxed):
+        "`flmk.core.pose.fit_rotation` of box-normalised points, in operators that ONNX has."
+        A = boxed.transpose(1, 2) @ self.inverse                                            # (n, 2, 3)
+        a, b = A[:, :1], A[:, 1:]
+        across = a[..., [1, 2, 0]]*b[..., [2, 0, 1]] - a[..., [2, 0, 1]]*b[..., [1, 2, 0]]
+        trace = A.square().sum((1, 2), keepdim=True)
+        s = torch.maximum(across.square().sum(2, keepdim=True).sqrt(), 1e-3*trace)
+        two = ((trace + s)*A - A @ A.transpose(1, 2) @ A) / (s*(trace + 2*s).sqrt())
+        return torch.cat([two, across/s], 1)
+
+    def forward(self, points):
+        high, low = points.amax(1, keepdim=True), -(-points).amax(1, keepdim=True)
+        side = (high - low).amax(2, keepdim=True)
+        boxed = (points - (low + high)/2)/side
+        R = self.rotation(boxed)
+        moved = self.offset
+        if len(self.weight):
+            rest = (boxed - boxed.mean(1, keepdim=True) - self.reference @ R[:, :2].transpose(1, 2)) @ R[:, :2]
+            features = torch.cat([rest.flatten(1), (R[:, 2] - torch.tensor([0., 0, 1]).to(R))/2], 1)
+            moved = moved + (features @ self.weight).unflatten(1, (N_POINTS, 3))
+        return points + side*(moved @ R[:, :2].transpose(1, 2))
+
 # %% ../nbs/01_models.ipynb #95175add
 class PixelModel(nn.Module):
     "Pixels (n, 3, S, S), 0 to 255 -> points (n, 68, 2) and sigma (n, 68) in pixels: normalisation before a model, decoding behind it."
     def __init__(self,
         model:LandmarkNet, # in evaluation mode
-        info:dict,         # what its file says: img_size, mean, std, and sigma_calibration where it was calibrated
+        info:dict,         # what its file says: img_size, mean, std, and sigma_calibration where it was calibrated, adaptation where it was adapted
     ):
         super().__init__()
         self.model, self.img_size = model, info['img_size']
         for k in 'mean', 'std': self.register_buffer(k, torch.tensor(info[k]).view(3, 1, 1)*255)
         calibration = info.get('sigma_calibration') or [[0., 1.]]*N_POINTS
         self.register_buffer('calibration', torch.tensor(calibration).float().T)
+        self.correction = HeadCorrection(info['adaptation']) if info.get('adaptation') else nn.Identity()
         self.eval()
 
     def forward(self, faces):
         points, spread = self.model.points_and_spread((faces - self.mean)/self.std)
         a, b = self.calibration
-        return from_normalised(points, self.img_size), (a + b*spread.log()).exp()*self.img_size/2
+        return from_normalised(self.correction(points), self.img_size), (a + b*spread.log()).exp()*self.img_size/2
 
 # %% ../nbs/01_models.ipynb #025e8c38
 class TorchPredictor:
