@@ -124,7 +124,7 @@ def render_face(
     return np.uint8(image*255 + .5), points
 
 # %% ../../nbs/render/06_generate.ipynb #c883bafc
-RENDERER_VERSION = 5   # goes up whenever face k of seed s looks different
+RENDERER_VERSION = 6   # goes up whenever face k of seed s looks different
 
 def write_face(job):
     "Draw one face into its file; `job` is (folder, seed, k, size)."

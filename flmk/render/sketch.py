@@ -94,7 +94,7 @@ def sketch_face(
     "Draw a face; the same seed gives the same face."
     rng = np.random.default_rng(seed)
     X = random_head_shape(rng)
-    both = project_head(random_head_pose(rng), np.concatenate([X, _forehead(X)])).numpy()
+    both = project_head(random_head_pose(rng), np.concatenate([X, _forehead(X)]))
     scale, shift = random_face_crop(both[:68], size, rng)
     p = both*scale + shift
     img, skin = _background(size, rng), rng.uniform(70, 250)*np.array([1, rng.uniform(.7, .9), rng.uniform(.5, .8)])
