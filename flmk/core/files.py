@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OPTION_RANGES', 'MAX_MODEL_BYTES', 'IMAGE_SUFFIXES', 'IMAGE_FORMATS', 'VIDEO_SUFFIXES', 'MAX_PIXELS', 'MAX_SIDE',
-           'printable', 'InputError', 'explain_os_error', 'check_range', 'cli', 'flush_to_disk', 'atomic_write',
-           'sweep_parts', 'locked_folder', 'claim_folder', 'read_regular', 'load_json', 'load_pickle',
+           'printable', 'InputError', 'explain_os_error', 'missing_extra', 'check_range', 'cli', 'flush_to_disk',
+           'atomic_write', 'sweep_parts', 'locked_folder', 'claim_folder', 'read_regular', 'load_json', 'load_pickle',
            'check_image_size', 'read_reduced', 'read_image', 'image_size', 'progress']
 
 # %% ../../nbs/core/00_files.ipynb #53af4b88
@@ -48,10 +48,23 @@ def explain_os_error(
     hint = hints.get(e.errno)
     return InputError(f'{e.filename or where}: {e.strerror or e}' + (f'; {hint}' if hint else ''))
 
-# %% ../../nbs/core/00_files.ipynb #754e559d
+# %% ../../nbs/core/00_files.ipynb #157c595d
+_extras = dict(torch='train', torchvision='train', fastai='train', fasttransform='train', fastprogress='train', matplotlib='train', safetensors='train',
+               huggingface_hub='train', accelerate='train', embreex='render', onnxscript='export', distributed='cluster', dask='cluster')
+
+def missing_extra(
+    error, # a ModuleNotFoundError
+): # a line that names the extra of settings.ini, or None where no extra brings the package
+    "What to install for a package that is not there."
+    name = (error.name or '').split('.')[0]
+    return f"{name} is not installed: pip install 'flmk[{_extras[name]}]'" if name in _extras else None
+
+# %% ../../nbs/core/00_files.ipynb #075417ca
 OPTION_RANGES = dict(
     n=(1, 10_000_000), seed=(0, 2**32 - 1), size=(16, 4096), img_size=(32, 1024), workers=(1, 256), bs=(1, 4096), epochs=(1, 10_000), rounds=(1, 1000),
-    limit=(1, 100_000_000), share=(0., 1.), mark=(0., 100.), camera=(0, 99), seconds=(.01, 86_400.), max_pixels=(1, 178_000_000))
+    limit=(0, 100_000_000), per_epoch=(1, 100_000_000), share=(0., 1.), lr=(0., 10.), wd=(0., 10.), average=(0., 1.), strength=(0., 10.), mark=(0., 100.), camera=(0, 99), seconds=(.01, 86_400.), max_pixels=(1, 178_000_000))
+
+def _range_text(low, high): return f'from {low:g} to {high:g}' if isinstance(high, float) else f'from {low} to {high}'
 
 def check_range(
     name:str, # of the option, without dashes
@@ -62,8 +75,7 @@ def check_range(
     if value is None: return
     try: fits = low <= value <= high
     except TypeError: fits = False
-    if not fits: raise InputError(f'--{name} {value} is out of range: give a number from {low:g} to {high:g}' if isinstance(high, float)
-                                  else f'--{name} {value} is out of range: give a number from {low} to {high}')
+    if not fits: raise InputError(f'--{name} {value} is out of range: give a number {_range_text(low, high)}')
 
 # %% ../../nbs/core/00_files.ipynb #24d0849c
 def _name_ranges(func, ranges):
@@ -72,7 +84,7 @@ def _name_ranges(func, ranges):
     def named(p):
         doc = docs.get(p.name)
         if doc is None or isinstance(doc.anno, Param): return p
-        if p.name in ranges: return p.replace(annotation=Param('{}; {} to {}'.format(doc.docment or p.name, *ranges[p.name]), doc.anno))
+        if p.name in ranges: return p.replace(annotation=Param(f'{doc.docment or p.name}, {_range_text(*ranges[p.name])}', doc.anno))
         return p.replace(annotation=Param(doc.docment, doc.anno))
     return sig.replace(parameters=[named(p) for p in sig.parameters.values()])
 
@@ -83,6 +95,7 @@ def _exit_with_line(name, e):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     if isinstance(e, KeyboardInterrupt): line, status = 'interrupted', 130
+    elif isinstance(e, ModuleNotFoundError): line, status = missing_extra(e), 2
     elif isinstance(e, MemoryError): line, status = 'there is not enough memory: give smaller numbers, or close other programs', 2
     else: line, status = explain_os_error(e) if isinstance(e, OSError) else e, 2
     print(f'{name}: {line}', file=sys.stderr)
@@ -103,8 +116,9 @@ def cli(
             for k, v in sig.bind(*args, **kwargs).arguments.items():
                 if k in ranges: check_range(k, v, *ranges[k])
             result = func(*args, **kwargs)
-        except (InputError, KeyboardInterrupt, OSError, MemoryError) as e:
-            if not is_cli(command): raise                # called from Python
+        except (InputError, KeyboardInterrupt, OSError, MemoryError, ModuleNotFoundError) as e:
+            ours = isinstance(e, ModuleNotFoundError) and not missing_extra(e)
+            if ours or not is_cli(command): raise        # a fault of ours, or called from Python
             _exit_with_line(func.__name__, e)
         return None if is_cli(command) else result       # a shell would take it for the exit status
     if ranges: _f.__signature__, _f.__annotations__ = _name_ranges(func, ranges), {}

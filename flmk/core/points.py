@@ -10,8 +10,6 @@ __all__ = ['REGIONS', 'N_POINTS', 'CLOSED_REGIONS', 'REFERENCE_SHAPE', 'FLIP_ORD
 import cv2
 import numpy as np
 
-
-
 # %% ../../nbs/core/01_points.ipynb #ca2b1300
 REGIONS = dict(
     jaw=list(range(0, 17)), right_brow=list(range(17, 22)), left_brow=list(range(22, 27)), nose=list(range(27, 36)),
@@ -54,14 +52,14 @@ def to_normalised(
     points, # (..., 2) points in pixels
     size,   # the image's side in pixels, or (width, height)
 ): # (..., 2) the points between -1 (left, top edge) and 1 (right, bottom edge)
-    "From pixels to unit coordinates."
+    "From pixels to normalised coordinates."
     return (2*points + 1) / size - 1
 
 def from_normalised(
-    points, # (..., 2) points in unit coordinates
+    points, # (..., 2) points in normalised coordinates
     size,   # the image's side in pixels, or (width, height)
 ): # (..., 2) the points in pixels
-    "From unit coordinates to pixels, the inverse of `to_normalised`."
+    "From normalised coordinates to pixels, the inverse of `to_normalised`."
     return ((points + 1)*size - 1) / 2
 
 # %% ../../nbs/core/01_points.ipynb #0896834c
@@ -101,7 +99,7 @@ def show_faces(
     points=None, # an array (68, 2) in pixels for each, or nothing
     titles=None, # a line of text for each
     ncols:int=8, # in a row
-    size=1.2,    # of one face, in inches
+    size=1.4,    # of one face, in inches
 ):
     "Show faces in a grid, with their points if there are any; returns the figure."
     import matplotlib.pyplot as plt                      # here, so that predicting does not wait for it
@@ -112,6 +110,6 @@ def show_faces(
         ax.axis('off')
         if k >= len(imgs): continue
         ax.imshow(imgs[k] if points is None else draw_points(imgs[k], points[k]))
-        if titles: ax.set_title(titles[k], fontsize=6, pad=2)
+        if titles: ax.set_title(titles[k], fontsize=9, pad=2)
     fig.tight_layout(pad=.2)
     return fig

@@ -32,7 +32,7 @@ def project_head(
     angles,                # (..., 3) pitch, yaw, roll in degrees
     shape=REFERENCE_SHAPE, # (..., 68, 3) head shape
 ): # (..., 68, 2) float64, points in the shape's unit
-    "Turn a head and look at it from the front, without perspective."
+    "Turn a head and project it along the line of sight, without perspective."
     return (np.asarray(shape, float) @ np.swapaxes(rotation_matrix(angles), -1, -2))[..., :2]
 
 # %% ../../nbs/core/04_pose.ipynb #6365c777
