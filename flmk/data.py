@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['practice_data', 'FaceFolder', 'Face', 'face_items', 'open_face', 'face_points', 'face_angles', 'PointsDL',
-           'plot_top_losses', 'FaceLoader', 'ResizeBatch', 'NormalizeInPlace', 'face_block', 'tune_malloc',
+           'plot_top_losses', 'FaceLoader', 'OpenFace', 'ResizeBatch', 'NormalizeInPlace', 'face_block', 'tune_malloc',
            'face_dataloaders']
 
 # %% ../nbs/00_data.ipynb #3fe77f1f
 import ctypes, os, sys, tempfile
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -227,7 +227,15 @@ def get_idxs(self:FaceLoader):
         idxs += rows*whole + self.rng.sample(rows, rest)
     return self.shuffle_fn(idxs)
 
-# %% ../nbs/00_data.ipynb #39cbac1d
+# %% ../nbs/00_data.ipynb #4f534100
+class OpenFace(Transform):
+    "`open_face` as the first step of the pipeline, in the place of `PILImage.create`."
+    input_types = (Face, Path, str, np.ndarray, Image.Image)             # by which fastai knows what `predict` may be given
+    def __init__(self,
+        size:int, # side of the square into which all but a `Face` are fitted
+    ): self.size = size
+    def encodes(self, item): return open_face(item, self.size)
+
 class ResizeBatch(ItemTransform):
     "The images of a batch as floats between 0 and 1 with sides of `size` pixels; unit coordinates stay as they are."
     order = 60                                                           # after Augment, before Normalize
@@ -254,11 +262,11 @@ def face_block(
     dl_type=FaceLoader,          # `PointsDL` goes item by item
 ): # a DataBlock whose source is a list of FaceFolders, the last one for validation
     "The DataBlock of faces: an image in, points out."
-    blocks = [TransformBlock(PILImage.create), PointBlock] + [RegressionBlock(3)]*angles
+    blocks = [TransformBlock(OpenFace(img_size)), PointBlock] + [RegressionBlock(3)]*angles
     normalise = NormalizeInPlace.from_stats(*NORMALISATION.values(), cuda=False)
     return DataBlock(
         blocks=blocks, n_inp=1, dl_type=dl_type, get_items=face_items, splitter=FuncSplitter(_is_validation),
-        getters=[partial(open_face, size=img_size), face_points, face_angles][:len(blocks)],
+        getters=[noop, face_points, face_angles][:len(blocks)],
         batch_tfms=[Augment(strength, img_size), ResizeBatch(img_size), normalise])
 
 # %% ../nbs/00_data.ipynb #416ed5fd
