@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..core.crop import CROP_SCALE, CROP_SHIFT
 from ..core.files import atomic_write
 from ..core.points import REFERENCE_SHAPE, REGIONS
 from ..core.pose import project_head
@@ -47,8 +48,8 @@ def random_face_crop(
 ): # the (scale, shift) that bring the points to pixels: points * scale + shift
     "A crop with the challenge's statistics."
     low, high = points.min(0), points.max(0)
-    side = (high - low).max()*rng.normal(1.9, .16)
-    centre = (low + high)/2 - [0, .08*side] + rng.normal(0, .02, 2)*side
+    side = (high - low).max()*rng.normal(CROP_SCALE, .16)
+    centre = (low + high)/2 - [0, CROP_SHIFT*side] + rng.normal(0, .02, 2)*side
     scale = size / side
     return scale, size/2 - .5 - centre*scale
 

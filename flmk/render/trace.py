@@ -18,6 +18,7 @@ try:
     from embreex.rtcore_scene import EmbreeScene
 except ImportError: EmbreeScene = None                   # there is no wheel for every machine; all but rendering works
 
+from ..core.crop import CROP_SCALE, CROP_SHIFT
 from ..core.files import InputError
 from ..core.pose import rotation_matrix
 from .head import head_landmarks, load_head
@@ -110,8 +111,8 @@ class Camera:
     def __init__(self,
         points,          # (n, 3) that the crop is measured on
         size,            # pixels
-        ratio=1.9,       # the crop's side over the longer side of the points' box
-        centre=(0, -.08) # of the crop, from the box's centre, in sides
+        ratio=CROP_SCALE, # the crop's side over the longer side of the points' box
+        centre=(0, -CROP_SHIFT) # of the crop, from the box's centre, in sides
     ):
         plane = points[:, :2] / points[:, 2:]
         low, high = plane.min(0), plane.max(0)
