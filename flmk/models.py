@@ -27,7 +27,7 @@ import flmk.operators
 from torchvision.models import mobilenetv2, mobilenetv3, shufflenet_v2_x1_5
 from torchvision.ops.misc import Conv2dNormActivation
 
-from .core.crop import CROP_SCALE, CROP_SHIFT, NORMALISATION
+from .core.crop import NORMALISATION
 from .core.files import atomic_write, InputError, MAX_MODEL_BYTES
 from .core.points import from_normalised, N_POINTS, REFERENCE_SHAPE
 
@@ -48,11 +48,12 @@ class LandmarkNet(nn.Module):
     ): # points (n, 68, 2), and the standard deviation (n, 68) of each probability map; NaN where the head has no maps
         "Points and the spread of their probability maps, both in unit coordinates."
         early, head = self.early(x), getattr(self.late, 'points_and_spread', None)
-        points, spread = head(early) if head else (self.late(early), x.new_full((len(x), N_POINTS), float('nan')))
+        points, spread = head(early) if head else (self.late(early), None)
+        if spread is None: spread = points[:, :N_POINTS]*float('nan')    # no new tensor: exported, it keeps a free batch size
         return points.unflatten(-1, (N_POINTS, 2)), spread
 
 # %% ../nbs/01_models.ipynb #3ce15a98
-MEAN_FACE = (REFERENCE_SHAPE[:, :2] - (REFERENCE_SHAPE[:, :2].max(0) + REFERENCE_SHAPE[:, :2].min(0))/2)*2/CROP_SCALE + [0, 2*CROP_SHIFT]
+MEAN_FACE = (REFERENCE_SHAPE[:, :2] - (REFERENCE_SHAPE[:, :2].max(0) + REFERENCE_SHAPE[:, :2].min(0))/2)*2/1.9 + [0, .16]
 
 def init_to_mean_face(
     linear:nn.Linear, # the last layer, 136 outputs
