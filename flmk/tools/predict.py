@@ -6,61 +6,128 @@
 __all__ = ['flmk_predict']
 
 # %% ../../nbs/tools/03_predict.ipynb #c5ccbd70
+import sys
+from functools import cache, partial
 from pathlib import Path
 
 from fastcore.script import Param
 
-from ..core.files import cli, InputError, VIDEO_SUFFIXES
-from ..inference.faces import FaceFinder
-from ..inference.photos import copy_names, find_files, predict_photos
-from ..inference.tables import write_table
+from ..core.files import check_range, cli, InputError, printable, progress, VIDEO_SUFFIXES
+from ..core.parallel import process_map
+from ..inference.faces import FaceDetector
+from ..inference.photos import blur_faces, copy_names, draw_faces, DRAW_STYLES, find_files, predict_file
+from ..inference.tables import check_new, TableWriter
 from ..inference.video import predict_video, Tracker
 from ..predictor import load_predictor
 
-# %% ../../nbs/tools/03_predict.ipynb #d986ed9a
+# %% ../../nbs/tools/03_predict.ipynb #fd4eaa23
+def _plan(photos, videos, out, format, draw, blur, crop_out, overwrite):
+    "Names of all outputs: the photographs' table, the videos' tables, and the options of `write_copies` for each photograph and video."
+    piped, names = str(out) == '-', [f'camera{v}' if isinstance(v, int) else v for v in videos]
+    if piped and (draw or blur): raise InputError('--out - leaves no folder for --draw and --blur: give a folder by --out')
+    if piped and len(videos) + bool(photos) > 1: raise InputError('--out - takes one table, and photographs and each video have their own: give a folder by --out')
+    table = '-' if piped else Path(out)/f'faces.{format}'
+    tables = ['-']*len(names) if piped else copy_names(names, out, f'.{format}', ['faces'] if photos else [])
+    where = lambda kind, files, suffix, folder: dict.fromkeys(files) if not kind else dict(zip(files, copy_names(files, folder, suffix)))
+    copies = []
+    for files, suffix in (photos, '.jpg'), (names, '.mp4'):
+        drawn, blurred = where(draw, files, suffix, Path(out)/'drawn'), where(blur, files, suffix, Path(out)/'blurred')
+        crops = where(crop_out and suffix == '.jpg', files, suffix, crop_out)
+        copies.append([dict(drawn=drawn[f], blurred=blurred[f], crops=crops[f], style=draw) for f in files])
+    written = [o for o in ([table] if photos else []) + tables if o != '-']
+    for p in written + [c[k] for c in sum(copies, []) for k in ('drawn', 'blurred') if c[k]]: check_new(p, overwrite)
+    return table, tables, *copies
+
+# %% ../../nbs/tools/03_predict.ipynb #2ca35668
+@cache
+def _loaded(model_path, detector): return load_predictor(model_path), FaceDetector(detector)
+
+def _predict_job(job, model_path, detector, options):
+    "Faces of a photograph, or why not: what a worker process does."
+    path, copies = job
+    try: return predict_file(*_loaded(model_path, detector), path, copies, **options), None
+    except InputError as e: return [], str(e)
+
+def _predict_photos(photos, copies, table, model_path, detector, options, workers, scheduler):
+    "All photographs into one table; returns those without a face and why some failed."
+    without, failed, job = [], [], partial(_predict_job, model_path=model_path, detector=detector, options=options)
+    results = process_map(job, list(zip(photos, copies)), workers, scheduler)
+    for path, (faces, why) in progress(zip(photos, results), total=len(photos), label='photographs'):
+        if why: failed.append(why)
+        elif faces: table.add(dict(image=str(path)), faces)
+        else: without.append(path)
+    return without, failed
+
+# %% ../../nbs/tools/03_predict.ipynb #2ce90a3f
+def _say(*text): print(*text, sep='\n  ', file=sys.stderr)
+
 def _few(names, n=10):
     "Some names for one line."
-    names = list(map(str, names))
+    names = list(map(printable, names))
     return ', '.join(names[:n]) + (f' and {len(names) - n} more' if len(names) > n else '')
 
-def _predict_videos(videos, make_tracker, out, draw, format, seconds, about):
-    "All videos, each with its own table; returns why some failed."
-    failed, copies = [], copy_names([f'camera{f}' if isinstance(f, int) else f for f in videos], Path(out)/'drawn', '.mp4')
-    for video, copy in zip(videos, copies):
-        try:
-            rows, n, rate = predict_video(make_tracker(), video, copy if draw else None, seconds)
-            made = write_table(Path(out)/f'{copy.stem}.{format}', rows, ('frame', 'seconds'), format, video=str(video), **about)
-            print(f'{video}: {n} frames, {len({f["face"] for _, f in rows})} face(s), {rate:.1f} frames a second, {made}')
-        except InputError as e: failed.append(str(e))
-    return failed
+# %% ../../nbs/tools/03_predict.ipynb #38e58a68
+def _paints(drawn, blurred, style, crops):
+    "For each copy of a video, what makes its frames."
+    made = {drawn: partial(draw_faces, style=style), blurred: blur_faces}
+    return {path: paint for path, paint in made.items() if path}
+
+def _predict_video(video, tracker, path, copies, seconds, settings):
+    "One video, or camera, into its table."
+    numbers = set()
+    with TableWriter(path, ('frame', 'seconds'), video=str(video), **settings) as table:
+        def add(n, t, faces):
+            numbers.update(f.face for f in faces)
+            table.add(dict(frame=n, seconds=t), faces)
+        _, n, rate = predict_video(tracker, video, add, _paints(**copies), seconds)
+    _say(f'{video}: {n} frames, {len(numbers)} face(s), {rate:.1f} frames a second' + ('' if str(path) == '-' else f', {path}'))
 
 # %% ../../nbs/tools/03_predict.ipynb #ea1d3e3a
-@cli
+@cli(min_score=(0., 1.), min_size=(0, 100_000), seconds=(.01, 86_400.), workers=(1, 256), camera=(0, 99))
 def flmk_predict(
     paths:Param('photographs, videos, folders of them, or patterns', str, nargs='*', opt=False)=(),
-    model_path:str='best.pth.tar', # a saved model, or a file of flmk_export
-    out:str='output',              # folder for faces.csv, a table for each video, and drawn copies
+    model_path:str=None,           # a saved model, or a file of flmk_export; without it, the one inside the package
+    out:str='output',              # folder for faces.csv, a table for each video, and copies; or - for a table on standard output
     format:str='csv',              # of the tables: csv or json
-    draw:bool=False,               # write annotated copies too
-    crops:str='auto',              # are the photographs face crops, used as they are? yes, no, or auto: those of 384 x 384 pixels
+    draw:Param('write copies with the faces drawn: points, mesh or boxes', str, nargs='?', const='points')=None,
+    blur:bool=False,               # write copies with the faces that were found made unrecognisable
+    crop_out:str=None,             # folder for upright crops of the photographs' faces, 384 x 384 pixels
+    crops:bool=False,              # the photographs are face crops, to be used as they are
     detector:str=None,             # model file for OpenCV's FaceDetectorYN; without it, OpenCV's cascades search
-    camera:int=None,               # number of a camera to video with, until Ctrl-C or --seconds
-    seconds:float=None,            # length of a video to look at
+    min_score:float=0.,            # leave out faces to which the detector gives a lower score
+    min_size:int=0,                # leave out smaller faces, in pixels
+    camera:int=None,               # number of a camera, until Ctrl-C or --seconds
+    seconds:float=None,            # stop a video after so many
+    recursive:bool=False,          # search the folders' folders, too
+    workers:int=1,                 # processes for photographs
+    scheduler:str=None,            # address of a Dask scheduler whose workers take the photographs instead
+    overwrite:bool=False,          # overwrite tables and copies that are there already
     smooth:bool=True,              # One-Euro filter on videos
     flip:bool=True,                # average with the prediction for the mirror image
 ):
     "Find the faces of photographs and videos and predict 68 landmarks and the head pose of each."
     if format not in ('csv', 'json'): raise InputError(f'format is {format!r}: choose csv or json')
-    if crops not in ('auto', 'yes', 'no'): raise InputError(f'crops is {crops!r}: choose auto, yes or no')
+    draw = 'points' if draw is True else draw
+    if draw and draw not in DRAW_STYLES: raise InputError(f'draw is {draw!r}: choose points, mesh or boxes')
     if not paths and camera is None: raise InputError('nothing to predict: give photographs, videos or folders, or --camera 0')
-    files = find_files([paths] if isinstance(paths, (str, Path)) else paths)
+    files = find_files([paths] if isinstance(paths, (str, Path)) else paths, recursive)
     videos = [p for p in files if p.suffix.lower() in VIDEO_SUFFIXES] + ([] if camera is None else [camera])
-    photos, failed = [p for p in files if p not in videos], []
-    model, finder, about = load_predictor(model_path), FaceFinder(detector), dict(model=str(model_path))
+    return _run([p for p in files if p not in videos], videos, model_path, detector, seconds, smooth, workers, scheduler,
+        dict(out=out, draw=draw, blur=blur, crop_out=crop_out), dict(format=format, overwrite=overwrite), dict(flip=flip, min_score=min_score, min_size=min_size), crops)
+
+# %% ../../nbs/tools/03_predict.ipynb #6d82eac9
+def _run(photos, videos, model_path, detector, seconds, smooth, workers, scheduler, outputs, table, options, crops):
+    "What `flmk_predict` does once its options are checked."
+    path, paths, photo_copies, video_copies = _plan(photos, videos, **outputs, **table)
+    model, found = load_predictor(model_path), FaceDetector(detector)          # a wrong file is refused before anything is written
+    settings, failed = dict(**table, model=str(model_path or 'flmk')), []
     if photos:
-        rows, without, failed = predict_photos(model, finder, photos, crops, Path(out)/'drawn' if draw else None, flip)
-        done = len(photos) - len(failed)
-        if done: print(f'{len(rows)} face(s) in {done} image(s): {write_table(Path(out)/f"faces.{format}", rows, ("image",), format, **about)}')
-        if without: print(f'no face found in {len(without)} image(s): {_few(without)}')
-    failed += _predict_videos(videos, lambda: Tracker(model, finder, smooth, flip=flip), out, draw, format, seconds, about)
-    if failed: print('not read:', *failed, sep='\n  '); raise InputError(f'{len(failed)} of {len(photos) + len(videos)} could not be read, the first: {failed[0]}')
+        with TableWriter(path, **settings) as rows:
+            without, failed = _predict_photos(photos, photo_copies, rows, model_path, detector, dict(options, crops=crops), workers, scheduler)
+        _say(f'{rows.rows} face(s) in {len(photos) - len(failed)} image(s)' + ('' if str(path) == '-' else f': {path}'))
+        if without: _say(f'no face found in {len(without)} image(s): {_few(without)}; a photograph that lies on its side must be turned first')
+    for video, to, copies in zip(videos, paths, video_copies):
+        try: _predict_video(video, Tracker(model, found, smooth, **options), to, copies, seconds, settings)
+        except InputError as e: failed.append(str(e))
+    if len(failed) > 1: _say('not read:', *failed[1:])
+    if failed: raise InputError(f'{len(failed)} of {len(photos) + len(videos)} could not be read: {failed[0]}' + (' (the others are named above)' if len(failed) > 1 else ''))
