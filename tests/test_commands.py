@@ -1,6 +1,9 @@
 "The commands, as a user types them: black-box, on sketch faces."
+import csv
 import os
 import pickle
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -11,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flmk.sketch import sketch_challenge
+from flmk.render.sketch import sketch_challenge
 
+root = Path(__file__).parent.parent
 TRAIN = ['--img_size', '64', '--epochs', '2', '--per_epoch', '64', '--bs', '16']
 
 
@@ -47,6 +51,50 @@ def model(data, tmp_path_factory):
     done = call('flmk_train', '--data', data, '--checkpoint', out, *TRAIN)
     assert done.returncode == 0, done.stderr
     return out/'best_model/best.pth.tar'
+
+
+COMMANDS = [l.split('=')[0] for l in re.findall(r'^    (flmk_.*)', (root/'settings.ini').read_text(), re.M)]
+HEAVY = {'torch', 'torchvision', 'fastai', 'matplotlib', 'pandas', 'scipy', 'onnxruntime', 'embreex', 'IPython', 'distributed'}
+TRAINING = {'flmk_train', 'flmk_eval', 'flmk_bench', 'flmk_demo'}         # these are made of the chapters, which are made of PyTorch
+
+
+def script(name): return Path(sys.executable).with_name(name)
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help(name):
+    "Every argument is explained; only the commands that train or draw curves import PyTorch for it."
+    code = f"""import atexit, runpy, sys
+sys.argv = [{str(script(name))!r}, '--help']
+atexit.register(lambda: print('MODULES', *{{m.split('.')[0] for m in sys.modules}}))
+runpy.run_path(sys.argv[0], run_name='__main__')"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=os.environ | dict(COLUMNS='200'))
+    assert done.returncode == 0 and done.stdout.startswith(f'usage: {name}'), done.stderr
+    shown, loaded = done.stdout.rsplit('MODULES', 1)
+    assert name in TRAINING or not HEAVY & set(loaded.split())
+    options = re.findall(r'^  (?:--?[\w-]+|[a-z_]+)[^\n]*(?:\n {10,}[^\n]*)*', shown, re.M)
+    assert len(options) > 2 and not [o for o in options if not re.search(r'(\S  +|\n +)\w', o.strip())], shown
+
+
+@pytest.mark.parametrize('name', sorted(set(COMMANDS) - TRAINING))
+def test_starts_fast(name):
+    "Processor time of --help, against that of importing NumPy and OpenCV."
+    def seconds(*args):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([str(o) for o in args], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    ours, theirs = [], []
+    for _ in range(6):
+        ours.append(seconds(script(name), '--help')); theirs.append(seconds(sys.executable, '-c', 'import numpy, cv2'))
+        if min(ours) <= 2.5*min(theirs): return
+    assert min(ours) <= 2.5*min(theirs)
+
+
+def test_import_is_light():
+    "`import flmk` costs under 0.15 s of processor time beyond NumPy's and OpenCV's own imports."
+    code = 'import time, numpy, cv2; start = time.process_time(); import flmk; print(time.process_time() - start)'
+    assert min(float(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout) for _ in range(3)) < .15
 
 
 def test_prepared(data):
@@ -135,6 +183,17 @@ def test_eval(model, source, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len((tmp_path/'scores.csv').read_text().splitlines()) == 3
     assert done.stdout.count('mobilenet_v3_small') == 2
+
+
+def test_eval_reads_both_kinds(model, source, tmp_path):
+    "A PyTorch file and its ONNX file come to the same numbers; training and export leave a card beside the model."
+    done = call('flmk_export', model, tmp_path/'same.onnx', '--images', source/'aflw_val')
+    assert done.returncode == 0, done.stderr
+    done = call('flmk_eval', '--model_path', model, tmp_path/'same.onnx', '--source', source, '--out', tmp_path)
+    assert done.returncode == 0, done.stderr
+    a, b = csv.DictReader((tmp_path/'scores.csv').open())
+    for column in 'NME', 'median', 'yaw 0-30': assert float(a[column]) == pytest.approx(float(b[column]), abs=.01)
+    for card in tmp_path/'same.md', model.parent/'best.md': assert 'license_name' in card.read_text() and '## Use' in card.read_text()
 
 
 def test_submission(model, source, tmp_path):

@@ -12,10 +12,10 @@ import psutil
 import pytest
 import torch
 
-from flmk.data import flmk_prepare
-from flmk.files import InputError
+from flmk.core.files import InputError
+from flmk.core.prepare import flmk_prepare
 from flmk.models import load_model
-from flmk.sketch import sketch_challenge
+from flmk.render.sketch import sketch_challenge
 from flmk.train import Recipe, recipe_dataloaders
 
 TRAIN = [str(Path(sys.executable).with_name('flmk_train')), '--img_size', '64', '--epochs', '2', '--per_epoch', '64', '--bs', '16']

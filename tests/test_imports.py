@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from flmk.faces import render_face
-from flmk.files import load_pickle
+from flmk.core.files import load_pickle
+from flmk.render.generate import render_face
 from test_commands import call, refused
 
 root = Path(__file__).parent.parent

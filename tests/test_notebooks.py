@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 root = Path(__file__).parent.parent
-notebooks = sorted(p.name for p in (root/'nbs').glob('*.ipynb'))
+notebooks = sorted(p.relative_to(root/'nbs').as_posix() for p in (root/'nbs').rglob('*.ipynb') if not p.parent.name.startswith(('.', '_')))
 
 
 def run(*args, cwd=root):
