@@ -1,11 +1,11 @@
 "Facial landmarks: `flmk.predict(photo)` and `flmk.draw(photo, faces)`; nothing is loaded before it is used."
 __version__ = "0.1.0"
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from . import operators as _operators                    # so that torchvision can be imported; imports no torch
 
-if _TYPE_CHECKING:
+if TYPE_CHECKING:
     from .core.files import InputError
     from .inference.faces import FaceDetector, find_faces
     from .inference.tables import Face
