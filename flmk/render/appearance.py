@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TEETH', 'HAIR', 'CLOTH', 'ACCESSORY', 'SKIN_TONES', 'HAIR_COLOURS', 'HAIR_ODDS', 'IRIS_COLOURS', 'HAIR_STYLES',
-           'gamma_decode', 'gamma_encode', 'random_colour', 'sample_colours', 'sample_hair', 'head_part', 'fit_skull',
+           'gamma_decode', 'gamma_encode', 'random_colour', 'sample_colours', 'sample_hair', 'head_mesh', 'fit_skull',
            'build_figure', 'rest_landmarks', 'smoothstep', 'alpha_blend', 'proximity_weight', 'paint_skin',
            'paint_lips', 'paint_makeup', 'paint_brows', 'paint_stubble', 'eye_fronts', 'eye_colours', 'tooth_colours',
            'teeth_parts', 'skin_pixels', 'paint_eyes_and_teeth', 'perturb_normals', 'above_hairline', 'cloth_colours',
@@ -17,12 +17,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-
-TEETH, HAIR, CLOTH, ACCESSORY = range(4, 8)                       # materials, after those of the head
-
 from ..core.pose import rotation_matrix
 from .head import deform_head, EYE, head_landmarks, LASH, load_head, sample_person, SKIN, TONGUE
 from .trace import buffer_to_image, Camera, Mesh, noise_at, normalise_vectors, place_mesh, revolved_mesh, Scene, shade, trace
+
+TEETH, HAIR, CLOTH, ACCESSORY = range(4, 8)                       # materials, after those of the head
 
 # %% ../../nbs/render/02_appearance.ipynb #b9a85ed7
 SKIN_TONES = np.array([[240, 208, 188], [228, 187, 162], [215, 170, 140], [198, 148, 118], [176, 126, 96],
@@ -31,23 +30,32 @@ HAIR_COLOURS = np.array([[28, 24, 23], [54, 40, 32], [92, 66, 46], [140, 105, 68
                   [224, 200, 150], [130, 128, 126], [215, 212, 208], [120, 60, 32]])
 HAIR_ODDS = [.3, .2, .15, .09, .06, .04, .06, .05, .05]
 
-def gamma_decode(colour):
-    "From 0..255 as stored in files to linear light 0..1."
+def gamma_decode(
+    colour, # (...) 0..255 as stored in files
+): # (...) float32, 0..1
+    "From stored values to linear light, by the power 2.2."
     return (np.asarray(colour, np.float32) / 255) ** 2.2
 
-def gamma_encode(colour):
-    "From linear light to 0..1 as displayed."
+def gamma_encode(
+    colour, # (...) linear light
+): # (...) 0..1
+    "From linear light to values as displayed."
     return np.clip(colour, 0, 1) ** (1/2.2)
 
 # %% ../../nbs/render/02_appearance.ipynb #abd25586
-def random_colour(rng, grey=.4):
-    "A random colour in linear light; with probability `grey` almost without hue."
+def random_colour(
+    rng,     # a NumPy random generator
+    grey=.4, # probability of a colour almost without hue
+): # (3,) linear light
+    "A random colour."
     colour = rng.uniform(10, 245, 3)
     strength = rng.uniform(0, .12) if rng.random() < grey else rng.uniform(.1, 1)
     return gamma_decode((colour.mean() + strength*(colour-colour.mean())).clip(2, 252))
 
-def sample_colours(rng):
-    "Colours of skin and hair in linear light: two (3,)."
+def sample_colours(
+    rng, # a NumPy random generator
+): # skin (3,) and hair (3,), linear light
+    "Colours of skin and hair."
     at = rng.uniform(0, len(SKIN_TONES)-1.01) if rng.random() < .6 else rng.uniform(0, 3.5)
     tone = SKIN_TONES[int(at)]*(1 - at % 1) + SKIN_TONES[int(at)+1]*(at % 1)
     hair = gamma_decode(HAIR_COLOURS[rng.choice(len(HAIR_COLOURS), p=HAIR_ODDS)]*rng.uniform(.7, 1.15))
@@ -55,8 +63,11 @@ def sample_colours(rng):
     return gamma_decode((tone*rng.normal(1, .035, 3)).clip(15, 250)), hair
 
 # %% ../../nbs/render/02_appearance.ipynb #3875fdd5
-def sample_hair(rng, person):
-    "A hair style: a namespace of what `hair_parts` needs; lengths in centimetres."
+def sample_hair(
+    rng,    # a NumPy random generator
+    person, # a namespace: colours `skin` and `hair`, male, child
+): # a namespace of what `hair_parts` needs; lengths in centimetres
+    "A random hair style."
     s = SimpleNamespace(kind=rng.choice(['side', 'middle', 'back', 'fringe', 'wild'], p=[.35, .15, .2, .2, .1]))
     long = rng.random() < (.15 if person.male else .75)
     s.length = rng.uniform(12, 38) if long else np.exp(rng.uniform(np.log(.8), np.log(9)))
@@ -75,18 +86,20 @@ def sample_hair(rng, person):
     return s
 
 # %% ../../nbs/render/02_appearance.ipynb #2eb72147
-def head_part(
+def head_mesh(
     verts,      # (V, 3) of `deform_head`
     skin=.5,    # linear colour
     without=(), # parts to leave out, such as TONGUE
-): # a Part
+): # a `Mesh`
     "The head's surface; its rest coordinates are those of the mean head."
     head = load_head()
     keep = np.flatnonzero(~np.isin(head.part, without))
     return Mesh(verts, head.tris.take(keep, 0), head.part[keep], skin, head.mean, masks=head.masks)
 
-def fit_skull(verts):
-    "An ellipsoid around the upper head: centre (3,) and radii (3,)."
+def fit_skull(
+    verts, # (V, 3) of `deform_head`
+): # centre (3,) and radii (3,), centimetres
+    "An ellipsoid around the upper head."
     head = load_head()
     top = verts[(head.mean[:, 1] < 1) & (head.masks[:, 2] < .4)]
     low, high = top.min(0), top.max(0)
@@ -95,78 +108,105 @@ def fit_skull(verts):
     return centre + [0, 0, .4], radii*[1, 0, .93] + [0, centre[1]-low[1], 0]
 
 def build_figure(
-    rng, verts, person,        # who it is: `sample_person`, with the colours `skin` and `hair`
+    rng,                       # a NumPy random generator
+    verts,                     # (V, 3) of `deform_head`
+    person,                    # of `sample_person`, with the colours `skin` and `hair`
     down=np.array([0., 1, 0]), # the direction of gravity in the head's own axes
-): # a namespace: person, style (of hair), verts, normals, marks (68, 3), skull, down, head (a Part)
-    "A head and all that is asked of it."
+): # a namespace: person, style (of hair), verts, normals, landlandmarks (68, 3), skull, down, head (a `Mesh`)
+    "A head and everything that paint, hair and accessories need to know about it."
     hidden = [part for part, odds in ((LASH, .9 if person.male else .55), (TONGUE, .7)) if rng.random() < odds]
-    head = head_part(verts, person.skin, hidden)
+    head = head_mesh(verts, person.skin, hidden)
     return SimpleNamespace(person=person, style=sample_hair(rng, person), verts=verts, normals=head.normals, head=head,
-                           marks=head_landmarks(verts), skull=fit_skull(verts), down=down)
+                           landmarks=head_landmarks(verts), skull=fit_skull(verts), down=down)
 
 # %% ../../nbs/render/02_appearance.ipynb #d26256b2
 @lru_cache
-def rest_landmarks():
-    "The landmarks of the mean head: (68, 3), centimetres."
+def rest_landmarks(): # (68, 3) centimetres
+    "The landmarks of the mean head."
     return head_landmarks(load_head().mean)
 
-def smoothstep(x, low, high):
+def smoothstep(
+    x,    # an array
+    low,  # where the rise begins
+    high, # where it ends
+): # in x's shape
     "0 below `low`, 1 above `high`, smooth between."
     t = np.clip((x-low) / (high-low), 0, 1)
     return t*t*(3-2*t)
 
-def alpha_blend(colours, colour, amount):
-    "Paint `colour` over colours (..., 3), in place, by an amount (...)."
+def alpha_blend(
+    colours, # (..., 3), changed in place
+    colour,  # (3,) or (..., 3)
+    amount,  # (...) 0..1
+):
+    "Mix a colour into others."
     colours += (amount[..., None] * (colour - colours)).astype(np.float32)
 
-def proximity_weight(at, place, radius):
-    "1 at a place on the front of the mean head, falling off with distance: (n,)."
+def proximity_weight(
+    at,     # (n, 3) rest coordinates
+    place,  # (3,) on the mean head
+    radius, # standard deviation, centimetres
+): # (n,)
+    "1 at a place on the front of the mean head, falling off as a Gaussian."
     x, y = at[:, 0] - np.float32(place[0]), at[:, 1] - np.float32(place[1])
     return np.exp((x*x + y*y) * np.float32(-.5/radius**2)) * (at[:, 2] < 3)
 
 # %% ../../nbs/render/02_appearance.ipynb #32d0a189
 def paint_skin(
-    rng, skin, # pixels of skin: colour (n, 3), at (n, 3), lips, mouth, ears (n,)
-    person,
+    rng,    # a NumPy random generator
+    skin,   # of `skin_pixels`; its `colour` (n, 3) is changed in place
+    person, # a namespace: colours `skin` and `hair`, male, child
 ):
-    "Blotches, pores, red cheeks and nose, tired eyes, freckles; on `skin.colour`, in place."
-    at, c, marks = skin.at, skin.colour, rest_landmarks()
+    "Blotches, pores, red cheeks and nose, tired eyes, freckles."
+    at, c, landmarks = skin.at, skin.colour, rest_landmarks()
     mottle = rng.uniform(.02, .1)*noise_at(rng, at[:, 0], at[:, 1] + .5*at[:, 2], 25, 1.)
     mottle += rng.uniform(0, .07)*noise_at(rng, at[:, 0], at[:, 1] - .7*at[:, 2], 9, .5)
     c *= np.clip(1 + mottle, .4, 1.6)[:, None]
-    red = .6*proximity_weight(at, marks[30], 1.2) + proximity_weight(at, (marks[36]+marks[48])/2, 1.9) + proximity_weight(at, (marks[45]+marks[54])/2, 1.9)
+    red = .6*proximity_weight(at, landmarks[30], 1.2) + proximity_weight(at, (landmarks[36]+landmarks[48])/2, 1.9) + proximity_weight(at, (landmarks[45]+landmarks[54])/2, 1.9)
     c *= 1 + red[:, None]*np.float32(rng.uniform(-.05, .3))*np.array([.5, -.6, -.5], np.float32)
-    tired = sum(proximity_weight(at, marks[[i, i+1]].mean(0) + [0, .6, 0], .8) for i in (40, 46))
+    tired = sum(proximity_weight(at, landmarks[[i, i+1]].mean(0) + [0, .6, 0], .8) for i in (40, 46))
     c *= (1 - rng.uniform(0, .45)*tired)[:, None]
     if rng.random() < .12:
         spots = smoothstep(noise_at(rng, at[:, 0], at[:, 1], 8, .5), 1.3, 1.9)
-        alpha_blend(c, person.skin*[.55, .4, .3], spots*rng.uniform(.2, .8)*proximity_weight(at, marks[29], 4))
+        alpha_blend(c, person.skin*[.55, .4, .3], spots*rng.uniform(.2, .8)*proximity_weight(at, landmarks[29], 4))
 
 # %% ../../nbs/render/02_appearance.ipynb #afa2e006
-def paint_lips(rng, skin, person):
+def paint_lips(
+    rng,    # a NumPy random generator
+    skin,   # of `skin_pixels`; its `colour` (n, 3) is changed in place
+    person, # a namespace: colours `skin` and `hair`, male, child
+):
     "Lips, from pale to painted."
     colour = person.skin*[rng.uniform(.7, 1.05), rng.uniform(.4, .75), rng.uniform(.4, .8)]
     if not person.male and rng.random() < .4: colour = gamma_decode([rng.uniform(110, 235), rng.uniform(10, 110), rng.uniform(30, 130)])
     alpha_blend(skin.colour, colour, smoothstep(skin.lips, .15, .6)*rng.uniform(.4, 1))
 
-def paint_makeup(rng, skin, person):
+def paint_makeup(
+    rng,    # a NumPy random generator
+    skin,   # of `skin_pixels`; its `colour` (n, 3) is changed in place
+    person, # a namespace: colours `skin` and `hair`, male, child
+):
     "Now and then eye shadow, or paint all over the face."
-    at, marks = skin.at, rest_landmarks()
+    at, landmarks = skin.at, rest_landmarks()
     if not person.male and rng.random() < .4:
-        lids = sum(proximity_weight(at, marks[[i, i+1]].mean(0) + [0, -.35, 0], rng.uniform(.5, 1)) for i in (37, 43))
+        lids = sum(proximity_weight(at, landmarks[[i, i+1]].mean(0) + [0, -.35, 0], rng.uniform(.5, 1)) for i in (37, 43))
         alpha_blend(skin.colour, random_colour(rng, .5)*.5, lids.clip(0, 1)*rng.uniform(.2, .9))
     if rng.random() < .05:
         pattern = smoothstep(noise_at(rng, at[:, 0], at[:, 1], rng.uniform(20, 60), 1.4), 0, .3)
         alpha_blend(skin.colour, random_colour(rng, .1), pattern*rng.uniform(.2, .8))
 
 # %% ../../nbs/render/02_appearance.ipynb #f4c24b0b
-def paint_brows(rng, skin, person):
+def paint_brows(
+    rng,    # a NumPy random generator
+    skin,   # of `skin_pixels`; its `colour` (n, 3) is changed in place
+    person, # a namespace: colours `skin` and `hair`, male, child
+):
     "Two brows along landmarks 17 to 26, of many widths and strengths, combed by fine noise."
-    at, marks = skin.at, rest_landmarks()[:, :2] + [0, rng.normal(.05, .12)]
+    at, landmarks = skin.at, rest_landmarks()[:, :2] + [0, rng.normal(.05, .12)]
     away = np.full(len(at), 9., np.float32)
-    zone = np.flatnonzero((np.abs(at[:, 1]-marks[19, 1]-.3) < 2) & (at[:, 2] < 2))
+    zone = np.flatnonzero((np.abs(at[:, 1]-landmarks[19, 1]-.3) < 2) & (at[:, 2] < 2))
     x, y = at[zone, 0], at[zone, 1]
-    for points in (marks[17:22], marks[26:21:-1]):
+    for points in (landmarks[17:22], landmarks[26:21:-1]):
         for k, ((ax, ay), (bx, by)) in enumerate(zip(points[:-1], points[1:])):
             t = np.clip(((x-ax)*(bx-ax) + (y-ay)*(by-ay)) / ((bx-ax)**2 + (by-ay)**2), 0, 1)
             thick = np.interp(k+t, [0, 1, 3, 4], [.4, .85, 1.05, .9])
@@ -176,14 +216,18 @@ def paint_brows(rng, skin, person):
     alpha_blend(skin.colour, np.minimum(person.hair*rng.uniform(.4, 1.1), .35), amount*rng.uniform(.3, 1))
 
 # %% ../../nbs/render/02_appearance.ipynb #058e9f9e
-def paint_stubble(rng, skin, person):
+def paint_stubble(
+    rng,    # a NumPy random generator
+    skin,   # of `skin_pixels`; its `colour` (n, 3) is changed in place
+    person, # a namespace: colours `skin` and `hair`, male, child
+):
     "The shadow of a beard: below a line from ear to mouth, above the lip, or on the chin."
-    at, marks = skin.at, rest_landmarks()
-    top = np.interp(at[:, 2], [-4, 0, 4], [marks[48, 1]-.4, marks[2, 1], marks[1, 1]])
-    beard = smoothstep(at[:, 1]-top, -.6, 1.2) * (1 - smoothstep(at[:, 1], marks[8, 1]+.8, marks[8, 1]+2.5)) * (at[:, 2] < 4.5)
-    height = np.abs(at[:, 1] - (marks[33, 1]+marks[51, 1])/2 + .1)
-    lip = (1 - smoothstep(height, .35, .75)) * (np.abs(at[:, 0]) < marks[54, 0]+.3) * (at[:, 2] < 0)
-    beard = beard*{'full': 1, 'lip': 0, 'chin': proximity_weight(at, marks[8], 2.6)}[rng.choice(['full', 'lip', 'chin'], p=[.6, .2, .2])]
+    at, landmarks = skin.at, rest_landmarks()
+    top = np.interp(at[:, 2], [-4, 0, 4], [landmarks[48, 1]-.4, landmarks[2, 1], landmarks[1, 1]])
+    beard = smoothstep(at[:, 1]-top, -.6, 1.2) * (1 - smoothstep(at[:, 1], landmarks[8, 1]+.8, landmarks[8, 1]+2.5)) * (at[:, 2] < 4.5)
+    height = np.abs(at[:, 1] - (landmarks[33, 1]+landmarks[51, 1])/2 + .1)
+    lip = (1 - smoothstep(height, .35, .75)) * (np.abs(at[:, 0]) < landmarks[54, 0]+.3) * (at[:, 2] < 0)
+    beard = beard*{'full': 1, 'lip': 0, 'chin': proximity_weight(at, landmarks[8], 2.6)}[rng.choice(['full', 'lip', 'chin'], p=[.6, .2, .2])]
     grain = noise_at(rng, at[:, 0]*2, at[:, 1]*2 + at[:, 2], 9, .5)
     alpha_blend(skin.colour, person.hair*.7, np.maximum(beard, lip)*np.clip(.8 + .3*grain, 0, 1)*rng.uniform(.2, .95))
 
@@ -191,8 +235,8 @@ def paint_stubble(rng, skin, person):
 IRIS_COLOURS = np.array([[70, 40, 22], [95, 65, 35], [90, 115, 145], [85, 110, 75], [40, 26, 18], [110, 120, 125]])
 
 @lru_cache
-def eye_fronts():
-    "The foremost point of each eyeball of the mean head: (2, 3), the person's right eye first."
+def eye_fronts(): # (2, 3) centimetres, the person's right eye first
+    "The foremost point of each eyeball of the mean head."
     head = load_head()
     eyes = head.mean[np.unique(head.tris[head.part == EYE])]
     sides = eyes[eyes[:, 0] < 0], eyes[eyes[:, 0] > 0]
@@ -200,8 +244,9 @@ def eye_fronts():
 
 # %% ../../nbs/render/02_appearance.ipynb #b4bff606
 def eye_colours(
-    rng, at, # (n, 3) rest coordinates on the eyeballs
-): # (n, 3)
+    rng, # a NumPy random generator
+    at,  # (n, 3) rest coordinates on the eyeballs
+): # (n, 3) linear light
     "White, iris and pupil."
     gaze = rng.normal(0, [.2, .1]).astype(np.float32)
     d = at[:, :2] - eye_fronts()[(at[:, 0] > 0).astype(int), :2] - gaze
@@ -211,29 +256,40 @@ def eye_colours(
     colour = colour + (1 - smoothstep(r, .88, 1.05))*(iris*(.5 + .7*r*(r < .85)) - colour)
     return colour + (1 - smoothstep(r, rng.uniform(.3, .4), .48))*(.004 - colour)
 
-def tooth_colours(rng, at):
-    "Off-white with dark gaps: (n, 3)."
+def tooth_colours(
+    rng, # a NumPy random generator
+    at,  # (n, 3) rest coordinates
+): # (n, 3) linear light
+    "Off-white with dark gaps."
     gap = np.abs((at[:, :1]/.75 + 100) % 1 - .5)
     return gamma_decode([236, 228, 206])*rng.uniform(.6, 1)*(1 - .5*smoothstep(gap, .4, .5))
 
 # %% ../../nbs/render/02_appearance.ipynb #b565c836
-def teeth_parts(who):
+def teeth_parts(
+    who, # of `build_figure`
+): # a list of two `Mesh`
     "Two rows of teeth: the upper one belongs to the skull, the lower one follows the lower lip."
-    rest, now = head_landmarks(deform_head(who.person.shape)), who.marks
+    rest, now = head_landmarks(deform_head(who.person.shape)), who.landmarks
     edge = now[33] + rest[62] - rest[33] + [0, .2, 1]                       # of the upper teeth, behind the lips
     below = now[66] + [0, -.15, 1.1]
     row = lambda y, z, down: revolved_mesh([[y + down*h, w, 3, z + 3] for h, w in ((0, 2.3), (.5, 2.4), (1, 2.3))], cols=48)
     return [Mesh(*row(*at[1:], down), TEETH, .8) for at, down in ((edge, -1), (below, 1))]
 
 # %% ../../nbs/render/02_appearance.ipynb #8d9c353f
-def skin_pixels(buf):
-    "The pixels that show skin: colour and at (n, 3); lips, mouth, ears (n,). Copies."
+def skin_pixels(
+    buf, # of `trace`
+): # a namespace of copies: colour and at (n, 3); lips, mouth, ears (n,)
+    "The pixels that show skin."
     where = buf.material == SKIN
     lips, mouth, ears = buf.masks[where].T
     return SimpleNamespace(colour=buf.colour[where], at=buf.at[where], lips=lips, mouth=mouth, ears=ears)
 
-def paint_eyes_and_teeth(rng, buf, person):
-    "Colour eyes, lashes, teeth and tongue, in place."
+def paint_eyes_and_teeth(
+    rng,    # a NumPy random generator
+    buf,    # of `trace`; its colours are changed in place
+    person, # a namespace: colours `skin` and `hair`, male, child
+):
+    "Colour eyes, lashes, teeth and tongue."
     at, m, c = buf.at, buf.material, buf.colour
     c[m == EYE] = eye_colours(rng, at[m == EYE])
     c[m == TEETH] = tooth_colours(rng, at[m == TEETH])
@@ -241,19 +297,23 @@ def paint_eyes_and_teeth(rng, buf, person):
     c[m == LASH] = .01
 
 # %% ../../nbs/render/02_appearance.ipynb #b7cad23a
-def perturb_normals(rng, buf, person):
-    "Bend the normals of skin (n, 3), in place: pores, furrows of the forehead, crow's feet."
+def perturb_normals(
+    rng,    # a NumPy random generator
+    buf,    # of `trace`; its normals are changed in place
+    person, # a namespace: colours `skin` and `hair`, male, child
+):
+    "Bend the normals of skin: pores, furrows of the forehead, crow's feet."
     skin = buf.material == SKIN
-    at, marks = buf.at[skin], rest_landmarks()
+    at, landmarks = buf.at[skin], rest_landmarks()
     x, y, z = at.T
     bend = np.zeros_like(at)
     pores = .12*rng.random()**2
     for axis in (0, 1): bend[:, axis] = pores*noise_at(rng, x + .5*z, y + .3*z, rng.choice([6, 14, 30]), .5)
     if not person.child and rng.random() < .4:
         wave = np.cos((y + .25*noise_at(rng, x, 0*y, 30, 1.))*rng.uniform(5, 9))
-        bend[:, 1] += rng.uniform(.05, .4)*wave*smoothstep(marks[19, 1]-.4-y, 0, .8)*(y > marks[19, 1]-4)*(z < 0)
+        bend[:, 1] += rng.uniform(.05, .4)*wave*smoothstep(landmarks[19, 1]-.4-y, 0, .8)*(y > landmarks[19, 1]-4)*(z < 0)
     if not person.child and rng.random() < .3:
-        for corner in marks[[36, 45]]:
+        for corner in landmarks[[36, 45]]:
             turn = np.arctan2(y-corner[1], np.abs(x)-abs(corner[0]))
             bend[:, 1] += rng.uniform(.1, .4)*np.cos(turn*9)*proximity_weight(at, corner + [np.sign(corner[0]), 0, 0], .7)
     buf.normal[skin] = normalise_vectors(buf.normal[skin] + bend)
@@ -268,8 +328,12 @@ def above_hairline(
     return np.interp(at[:, 2], [-5, -2.5, .5, 3.5, 5, 9], [front, front+.3, temple, ear, ear-.5, nape]) - at[:, 1]
 
 # %% ../../nbs/render/02_appearance.ipynb #25a5560d
-def cloth_colours(rng, buf, person):
-    "Plain cloth, stripes, checks or a print; skin above the neckline: (n, 3)."
+def cloth_colours(
+    rng,    # a NumPy random generator
+    buf,    # of `trace`
+    person, # a namespace: colours `skin` and `hair`, male, child
+): # (n, 3) for the pixels of cloth, linear light
+    "Plain cloth, stripes, checks or a print; skin above the neckline."
     where = buf.material == CLOTH
     colour, (x, y, z) = buf.colour[where], buf.at[where].T
     pitch = 6.28/np.exp(rng.uniform(np.log(.5), np.log(6)))
@@ -282,10 +346,11 @@ def cloth_colours(rng, buf, person):
 
 # %% ../../nbs/render/02_appearance.ipynb #07fff96e
 def skin_colours(
-    rng, skin, # of `skin_pixels`
-    who,       # of `build_figure`
-): # (n, 3)
-    "All that is painted on skin."
+    rng,  # a NumPy random generator
+    skin, # of `skin_pixels`; changed in place
+    who,  # of `build_figure`
+): # (n, 3) linear light
+    "Everything that is painted on skin."
     person, style = who.person, who.style
     paint_skin(rng, skin, person)
     paint_makeup(rng, skin, person)
@@ -301,10 +366,11 @@ def skin_colours(
 
 # %% ../../nbs/render/02_appearance.ipynb #2819bf85
 def paint_surfaces(
-    rng, buf, # what `trace` saw; its colours and normals are changed
-    who,      # of `build_figure`
+    rng, # a NumPy random generator
+    buf, # of `trace`; its colours and normals are changed in place
+    who, # of `build_figure`
 ): # (n,) how much each pixel shines
-    "Colour each pixel by what it shows."
+    "Colour each pixel by the material that it shows."
     m, hair = buf.material, buf.material == HAIR
     buf.colour[m == SKIN] = skin_colours(rng, skin_pixels(buf), who)
     buf.colour[m == CLOTH] = cloth_colours(rng, buf, who.person)
@@ -317,18 +383,19 @@ def paint_surfaces(
 
 # %% ../../nbs/render/02_appearance.ipynb #9206f35c
 def render_bust(
-    k,                     # number of the person
-    wear=lambda rng, who: [], # gives more Parts
-    colour=None,           # colours what is seen, like `paint_surfaces`, the default
-    yaw=25., size=120,     # degrees, pixels
-    actions={},            # facial actions
-    bald=True,             # no hair but what `wear` gives
+    k:int,                    # number of the person
+    wear=lambda rng, who: [], # gives more meshes
+    colour=None,              # colours the pixels, like `paint_surfaces`, the default
+    yaw=25.,                  # degrees
+    size=140,                 # pixels
+    blendshapes={},           # name -> weight, as for `deform_head`
+    bald=True,                # no hair but what `wear` gives
 ): # (size, size, 3) uint8 RGB
     "A picture of person k."
     rng = np.random.default_rng(k)
     person = sample_person(rng)
     person.skin, person.hair = sample_colours(rng)
-    who = build_figure(rng, deform_head(person.shape, actions), person)
+    who = build_figure(rng, deform_head(person.shape, blendshapes), person)
     who.style.bald = bald
     parts = [who.head] + teeth_parts(who) + wear(rng, who)
     for p in parts: place_mesh(p, rotation_matrix((0, yaw, 0)), 0, [0, 0, 120])
@@ -341,9 +408,11 @@ def render_bust(
 
 # %% ../../nbs/render/02_appearance.ipynb #227de34a
 def sample_hair_roots(
-    rng, verts, normals, # of the head, (V, 3)
-    chosen,              # (V,) booleans: which vertices bear hair
-    count,
+    rng,     # a NumPy random generator
+    verts,   # (V, 3) of the head
+    normals, # (V, 3)
+    chosen,  # (V,) booleans: which vertices bear hair
+    count,   # roots
 ): # place, normal and rest coordinates, (count, 3) each; or None
     "Random places on the triangles whose corners all bear hair."
     head = load_head()
@@ -356,8 +425,12 @@ def sample_hair_roots(
     return [(x[tri]*w).sum(1) for x in (verts, normals, head.mean)]
 
 # %% ../../nbs/render/02_appearance.ipynb #1bd3087f
-def push_out_of_skull(q, skull, limit):
-    "Move points (n, 3) that hang before the face to its sides and back to `limit` (-1 is the nose, 0 the ears)."
+def push_out_of_skull(
+    q,     # (n, 3) points
+    skull, # of `fit_skull`
+    limit, # how far forward hair may hang at the sides: -1 is the nose, 0 the ears
+): # (n, 3)
+    "Move points that hang before the face to its sides and back to `limit`."
     (centre, radii) = skull
     x, y, z = ((q-centre)/radii).T
     before = (z < limit)*smoothstep(y, -.35, .2)
@@ -366,13 +439,16 @@ def push_out_of_skull(q, skull, limit):
 
 # %% ../../nbs/render/02_appearance.ipynb #38f0e743
 def grow_strands(
-    rng, place, normal, comb, # (n, 3) each: root, skin normal, the direction that the comb pulls to
-    length,                   # (n,) centimetres
-    skull,                    # of `fit_skull`
-    style,                    # lift, curl, mess, wave, weight, veil, limit
-    down,                     # (3,) the direction of gravity in the head's own axes
-    steps=9,
-): # (n, steps, 3)
+    rng,     # a NumPy random generator
+    place,   # (n, 3) roots
+    normal,  # (n, 3) of the skin there
+    comb,    # (n, 3) the direction that the comb pulls to
+    length,  # (n,) centimetres
+    skull,   # of `fit_skull`
+    style,   # lift, curl, mess, wave, weight, veil, limit, of `sample_hair`
+    down,    # (3,) the direction of gravity in the head's own axes
+    steps=9, # points of a strand
+): # (n, steps, 3) centimetres
     "Let strands grow."
     (centre, radii), n = skull, len(place)
     phase, side, other = rng.uniform(0, 6.3, (n, 1)), normalise_vectors(rng.normal(size=(n, 3))), normalise_vectors(rng.normal(size=(n, 3)))
@@ -396,8 +472,8 @@ def strand_ribbons(
     centre,  # (3,) the point that ribbons turn their back to
     colour,  # (n, 3)
     tips=1., # brightness of the tips; the roots have .8
-): # a Part
-    "Strands as ribbons of triangles, zigzag from side to side, their normals curved across, so that light rolls over them."
+): # a `Mesh`
+    "Strands as ribbons of triangles, zigzag from side to side, with normals curved across, so that a ribbon is shaded like a cylinder."
     n, steps, _ = paths.shape
     paths = paths.astype(np.float32)
     along = normalise_vectors(np.gradient(paths, axis=1))
@@ -414,8 +490,12 @@ def strand_ribbons(
 # %% ../../nbs/render/02_appearance.ipynb #af9bb0f2
 HAIR_STYLES = dict(side=(1, .2, .15), middle=(1, .25, .2), back=(.25, -.1, 1), fringe=(.35, .35, -.5), wild=(.3, -.3, -.2))
 
-def comb_direction(rng, style, at):
-    "The direction (n, 3) in which hair is combed where it grows: as the style has it in front, down behind."
+def comb_direction(
+    rng,   # a NumPy random generator
+    style, # of `sample_hair`
+    at,    # (n, 3) rest coordinates of the roots
+): # (n, 3)
+    "The direction in which hair is combed where it grows: as the style has it in front, down behind."
     x, y, z = HAIR_STYLES[style.kind]
     side = np.sign(at[:, 0] - style.part + rng.normal(0, .3, len(at)))
     comb = np.stack([side*x, np.full(len(at), y), np.full(len(at), z)], 1)
@@ -423,8 +503,11 @@ def comb_direction(rng, style, at):
     return normalise_vectors(comb)*(1-behind) + np.array([0, 1, .1])*behind
 
 # %% ../../nbs/render/02_appearance.ipynb #5d498bdd
-def hair_parts(rng, who):
-    "A head of hair: a list with one Part, or an empty one for the bald."
+def hair_parts(
+    rng, # a NumPy random generator
+    who, # of `build_figure`
+): # a list with one `Mesh`, or an empty one for the bald
+    "A head of hair."
     head, style = load_head(), who.style
     bears = (above_hairline(head.mean, style.line) > 0) & (head.masks[:, 2] < .5)
     count = int(np.clip(600/style.width**.7, 600, 1100))
@@ -440,12 +523,15 @@ def hair_parts(rng, who):
     return [strand_ribbons(paths, style.width*rng.uniform(.8, 1.2), who.skull[0], colour, rng.uniform(.9, 1.4))]
 
 # %% ../../nbs/render/02_appearance.ipynb #6fcb9f71
-def beard_parts(rng, who):
-    "A grown beard, short strands on chin and jaw: a list of Parts, empty for women and children."
+def beard_parts(
+    rng, # a NumPy random generator
+    who, # of `build_figure`
+): # a list of `Mesh`, empty for women and children
+    "A grown beard: short strands on chin and jaw."
     if who.person.child or not who.person.male: return []
-    mean, masks, marks = load_head().mean, load_head().masks, rest_landmarks()
-    top = np.interp(mean[:, 2], [-4, 0, 4], [marks[48, 1]+.5, marks[3, 1], marks[2, 1]])
-    bears = (mean[:, 1] > top) & (mean[:, 1] < marks[8, 1]+1) & (mean[:, 2] < 3.5) & (masks[:, :2] < [.12, .4]).all(1)
+    mean, masks, landmarks = load_head().mean, load_head().masks, rest_landmarks()
+    top = np.interp(mean[:, 2], [-4, 0, 4], [landmarks[48, 1]+.5, landmarks[3, 1], landmarks[2, 1]])
+    bears = (mean[:, 1] > top) & (mean[:, 1] < landmarks[8, 1]+1) & (mean[:, 2] < 3.5) & (masks[:, :2] < [.12, .4]).all(1)
     place, normal, _ = sample_hair_roots(rng, who.verts, who.normals, bears, 500)
     length = np.exp(rng.uniform(np.log(.5), np.log(8)))*rng.uniform(.6, 1.1, 500)
     style = SimpleNamespace(lift=.5, weight=.2, curl=rng.uniform(0, .4), mess=.25, wave=.2, veil=1, limit=0)

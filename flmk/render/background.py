@@ -14,20 +14,32 @@ from .appearance import alpha_blend, gamma_encode, random_colour, smoothstep
 from .trace import noise_tiles
 
 # %% ../../nbs/render/04_background.ipynb #d943dd27
-def fractal_noise(rng, size, slope=1., zoom=1.):
-    "A square of noise (size, size): a part of a tile, enlarged."
+def fractal_noise(
+    rng,      # a NumPy random generator
+    size:int, # of the result in pixels
+    slope=1., # of the spectrum, as for `noise_tiles`
+    zoom=1.,  # share of the tile's side that is enlarged to the whole, up to 1
+): # (size, size) float32 of mean 0 and standard deviation about 1
+    "A square of 1/f noise: a part of a tile, enlarged."
     side = int(256*zoom)
     x, y = rng.integers(0, 257-side, 2)
     return cv2.resize(noise_tiles(slope)[rng.integers(12)][y:y+side, x:x+side], (size, size), interpolation=cv2.INTER_CUBIC)
 
-def linear_gradient(rng, size):
-    "A smooth change from 0 to 1 in a random direction: (size, size)."
+def linear_gradient(
+    rng,      # a NumPy random generator
+    size:int, # in pixels
+): # (size, size) float32
+    "A smooth change from 0 to 1 in a random direction."
     turn, (y, x) = rng.uniform(0, 6.3), np.mgrid[:size, :size].astype(np.float32)/size - .5
     return smoothstep(np.cos(turn)*x + np.sin(turn)*y, -rng.uniform(.2, .7), rng.uniform(.2, .7))
 
 # %% ../../nbs/render/04_background.ipynb #d9f1d1c1
-def draw_clutter(rng, image, count):
-    "Draw ellipses, polygons, lines, boxes and words, in place."
+def draw_clutter(
+    rng,       # a NumPy random generator
+    image,     # (size, size, 3) float32, 0..1; changed in place
+    count:int, # shapes to draw
+):
+    "Draw ellipses, polygons, lines, boxes and words."
     size = len(image)
     whole = lambda p: tuple(np.asarray(p).astype(int).tolist())
     for _ in range(count):
@@ -42,7 +54,10 @@ def draw_clutter(rng, image, count):
         if kind == 3: cv2.rectangle(image, whole(at), whole(at + rng.uniform(.2, 1.5, 2)*reach), colour, -1)
 
 # %% ../../nbs/render/04_background.ipynb #56d345c8
-def wall_background(rng, size):
+def wall_background(
+    rng,      # a NumPy random generator
+    size:int, # in pixels
+): # (size, size, 3) float32, as displayed
     "Bricks, tiles or boards."
     y, x = np.mgrid[:size, :size].astype(np.float32)/size
     h, w = np.exp(rng.uniform(np.log(.03), np.log(.3), 2))
@@ -53,7 +68,10 @@ def wall_background(rng, size):
     return image
 
 # %% ../../nbs/render/04_background.ipynb #e2e98ab7
-def landscape_background(rng, size):
+def landscape_background(
+    rng,      # a NumPy random generator
+    size:int, # in pixels
+): # (size, size, 3) float32, as displayed
     "Sky, a horizon with trees, ground."
     y = np.mgrid[:size, :size][0].astype(np.float32)/size
     sky = np.array([rng.uniform(.35, 1), rng.uniform(.55, 1), 1])
@@ -63,7 +81,10 @@ def landscape_background(rng, size):
     return image
 
 # %% ../../nbs/render/04_background.ipynb #a5a8284b
-def bokeh_background(rng, size):
+def bokeh_background(
+    rng,      # a NumPy random generator
+    size:int, # in pixels
+): # (size, size, 3) float32, as displayed
     "A dark place with round spots of light, out of focus."
     image = np.tile((gamma_encode(random_colour(rng))*.25).astype(np.float32), (size, size, 1))
     for _ in range(rng.integers(5, 40)):
@@ -74,9 +95,10 @@ def bokeh_background(rng, size):
 
 # %% ../../nbs/render/04_background.ipynb #5b019c49
 def random_background(
-    rng, size, # pixels
+    rng,      # a NumPy random generator
+    size:int, # in pixels
 ): # (size, size, 3) float32, 0..1 as displayed
-    "Something behind the head."
+    "A background of a random kind."
     kind = rng.choice(['plain', 'white', 'ramp', 'cloud', 'wall', 'land', 'lights', 'clutter'], p=[.1, .1, .13, .15, .12, .15, .08, .17])
     image = np.tile(gamma_encode(random_colour(rng)).astype(np.float32), (size, size, 1))
     if kind == 'white': image[:] = rng.choice([.97, .85, .5, .03])

@@ -14,10 +14,11 @@ from .trace import random_tint
 
 # %% ../../nbs/render/05_sensor.ipynb #164fb886
 def tone_map(
-    rng, light, # (n, 3) linear light
-    skin,       # (n,) which of the pixels are skin
+    rng,   # a NumPy random generator
+    light, # (n, 3) linear light
+    skin,  # (n,) booleans: which of the pixels are skin
 ): # (n, 3) as displayed, 0..1
-    "The camera's exposure, a soft shoulder, and the display's gamma."
+    "The camera's exposure, a smooth shoulder, and the display's gamma."
     bright = np.median(light[skin].mean(-1)) if skin.sum() > 50 else np.median(light.mean(-1))
     target = np.exp(rng.normal(np.log(.22), .5)) * np.clip(bright/.3, .3, 1.5)**.35     # dark skin stays darker
     x = light*np.float32(target/max(bright, 1e-3))
@@ -25,8 +26,11 @@ def tone_map(
     return gamma_encode(x*(1 + x/white**2)/(1+x) * (1 + rng.uniform(0, .5)))
 
 # %% ../../nbs/render/05_sensor.ipynb #c21c0283
-def colour_grade(rng, image):
-    "What people do to photographs; (H, W, 3), 0..1 in and out."
+def colour_grade(
+    rng,   # a NumPy random generator
+    image, # (H, W, 3), 0..1 as displayed
+): # the same, float32
+    "Random contrast, saturation, tint and vignette, as people and programs change photographs."
     contrast = rng.normal(.25, .35)
     image = image + contrast*(image*image*(3-2*image) - image)
     if rng.random() < .25: image = (image-.5)*rng.uniform(1, 1.6) + .5 + rng.normal(0, .06)
@@ -41,16 +45,22 @@ def colour_grade(rng, image):
     return np.clip(image, 0, 1).astype(np.float32)
 
 # %% ../../nbs/render/05_sensor.ipynb #d051fb1b
-def motion_blur(rng, image):
-    "A short motion of the camera."
+def motion_blur(
+    rng,   # a NumPy random generator
+    image, # (H, W, 3)
+): # the same
+    "Blur along a line of 9 pixels in a random direction, as a moving camera does."
     kernel, turn = np.zeros((9, 9), np.float32), rng.uniform(0, 3.2)
     ends = [tuple(int(round(4 + s*4*c)) for c in (np.cos(turn), np.sin(turn))) for s in (1, -1)]
     cv2.line(kernel, *ends, 1)
     return cv2.filter2D(image, -1, kernel/kernel.sum())
 
 # %% ../../nbs/render/05_sensor.ipynb #836a8578
-def degrade_sensor(rng, image):
-    "Blur or sharpen, shrink and enlarge, add grain; (H, W, 3), 0..1 in and out."
+def degrade_sensor(
+    rng,   # a NumPy random generator
+    image, # (size, size, 3), 0..1 as displayed
+): # the same
+    "Blur or sharpen, or reduce and enlarge; then add noise."
     size, blur = len(image), lambda image, sigma: cv2.GaussianBlur(image, (0, 0), sigma*len(image)/192)
     kind = rng.choice(['none', 'blur', 'sharp', 'small', 'motion'], p=[.3, .25, .15, .25, .05])
     if kind == 'blur': image = blur(image, rng.uniform(.4, 1.8))
@@ -64,8 +74,12 @@ def degrade_sensor(rng, image):
     return np.clip(image, 0, 1)
 
 # %% ../../nbs/render/05_sensor.ipynb #9b6b9565
-def black_borders(rng, image, points):
-    "Black where a crop leaves the photograph, in place; never over the landmarks."
+def black_borders(
+    rng,    # a NumPy random generator
+    image,  # (size, size, 3), changed in place
+    points, # (68, 2) landmarks in pixels
+):
+    "Black bands where a crop leaves the photograph; never over the landmarks."
     size = len(image)
     (left, top), (right, bottom) = points.min(0), points.max(0)
     edges = [image[:, ::1], image, image[:, ::-1], image[::-1]]

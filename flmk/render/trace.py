@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['normalise_vectors', 'row_dot', 'vertex_normals', 'Mesh', 'grid_tris', 'revolved_mesh', 'tube_mesh', 'disc_mesh',
-           'place_mesh', 'Camera', 'Scene', 'trace', 'buffer_to_image', 'noise_tiles', 'noise_at', 'random_direction',
-           'random_tint', 'blur_buffer', 'ambient_occlusion', 'lamp_shading', 'shade', 'render_portrait']
+           'place_mesh', 'Camera', 'require_embree', 'Scene', 'trace', 'buffer_to_image', 'noise_tiles', 'noise_at',
+           'random_direction', 'random_tint', 'blur_buffer', 'ambient_occlusion', 'lamp_shading', 'shade',
+           'render_portrait']
 
 # %% ../../nbs/render/01_trace.ipynb #4a9eeda3
 from functools import lru_cache
@@ -24,13 +25,18 @@ from ..core.pose import rotation_matrix
 from .head import head_landmarks, load_head
 
 # %% ../../nbs/render/01_trace.ipynb #7b21d9c1
-def normalise_vectors(v):
-    "Vectors (..., 3) of length one."
+def normalise_vectors(
+    v, # (..., 3)
+): # (..., 3) of length one
+    "Scale vectors to length one; a zero vector stays zero."
     x, y, z = v[..., 0], v[..., 1], v[..., 2]
     return v / np.maximum(np.sqrt(x*x + y*y + z*z), 1e-9)[..., None]
 
-def row_dot(v, w):
-    "Products (n,) of vectors (n, 3)."
+def row_dot(
+    v, # (n, 3) vectors
+    w, # (n, 3) vectors
+): # (n,)
+    "Scalar products, row by row."
     return np.einsum('ij,ij->i', v, w)
 
 # %% ../../nbs/render/01_trace.ipynb #6059c2e7
@@ -46,9 +52,16 @@ def vertex_normals(
 
 # %% ../../nbs/render/01_trace.ipynb #3c5c4e44
 class Mesh(SimpleNamespace):
-    """Triangles with a material (a number for all or one each), colours of linear light, and rest coordinates `at` for painting.
-    `hidden` marks vertices that no camera will see; a triangle of three such is left out of a scene."""
-    def __init__(self, verts, tris, material, colour, at=None, normals=None, masks=0.):
+    "Triangles with what is needed to shade them. `hidden` marks vertices that no camera will see; a triangle of three such is left out of a scene."
+    def __init__(self,
+        verts,        # (V, 3) centimetres
+        tris,         # (T, 3) numbers of vertices
+        material,     # a number for all triangles, or (T,)
+        colour,       # linear light, 0..1: for all vertices, or (V, 3)
+        at=None,      # (V, 3) rest coordinates, by which surfaces are painted; `verts` if not given
+        normals=None, # (V, 3); those of a smooth surface if not given
+        masks=0.,     # up to three weights a vertex, such as where the lips are: (V, 3)
+    ):
         verts, tris = np.asarray(verts, np.float32), np.asarray(tris, np.int32)
         each = lambda x: np.broadcast_to(np.asarray(x, np.float32), verts.shape)
         super().__init__(verts=verts, tris=tris, material=np.broadcast_to(np.asarray(material, np.uint8), len(tris)),
@@ -57,8 +70,11 @@ class Mesh(SimpleNamespace):
                          normals=vertex_normals(verts, tris) if normals is None else np.asarray(normals, np.float32))
 
 # %% ../../nbs/render/01_trace.ipynb #0cc45961
-def grid_tris(rows, cols):
-    "Triangles (T, 3) of a grid of rows x cols vertices."
+def grid_tris(
+    rows, # vertices down
+    cols, # vertices across
+): # (2 (rows-1) (cols-1), 3)
+    "Triangles of a grid of rows x cols vertices."
     i = (np.arange(rows-1)[:, None]*cols + np.arange(cols-1)).reshape(-1, 1)
     return np.concatenate([i + [0, 1, cols], i + [1, cols+1, cols]])
 
@@ -79,7 +95,7 @@ def revolved_mesh(
 def tube_mesh(
     path,    # (n, 3) the middle line
     radius,  # a number, or one a point
-    sides=6,
+    sides=6, # of the tube's cross-section
 ): # vertices (n*(sides+1), 3) and triangles
     "A tube along a line."
     path = np.asarray(path, float)
@@ -99,8 +115,13 @@ def disc_mesh(
     return np.concatenate([edge, edge.mean(0, keepdims=True)]), np.array([[k, (k+1) % n, n] for k in range(n)])
 
 # %% ../../nbs/render/01_trace.ipynb #4787db29
-def place_mesh(part, turn, centre, away):
-    "Move a part's `centre` to the origin, turn it, move it `away`; in place, and returned."
+def place_mesh(
+    part,   # a `Mesh`, changed in place
+    turn,   # (3, 3) rotation
+    centre, # (3,) the point that it turns around
+    away,   # (3,) where this point goes
+): # the mesh
+    "Move a mesh's `centre` to the origin, turn it, and move it `away`."
     part.verts = ((part.verts-centre) @ turn.T + away).astype(np.float32)
     part.normals = (part.normals @ turn.T).astype(np.float32)
     return part
@@ -118,21 +139,30 @@ class Camera:
         low, high = plane.min(0), plane.max(0)
         self.size, self.side = size, (high-low).max() * ratio                 # the side on the plane z = 1
         self.corner = (low+high)/2 + np.asarray(centre)*self.side - self.side/2
-    def pixels(self, points):
-        "Where points (n, 3) are seen: (n, 2)."
+    def pixels(self,
+        points, # (n, 3) camera coordinates
+    ): # (n, 2) pixels
+        "Where points are seen."
         return (points[:, :2]/points[:, 2:] - self.corner) * (self.size/self.side) - .5
-    def rays(self):
-        "Directions (size, size, 3) of length one through the pixels' centres."
+    def rays(self): # (size, size, 3)
+        "Directions of length one through the pixels' centres."
         d = np.ones((self.size, self.size, 3), np.float32)
         steps = (np.arange(self.size) + .5) * (self.side/self.size)
         d[..., 0], d[..., 1] = steps + self.corner[0], steps[:, None] + self.corner[1]
         return normalise_vectors(d)
 
+# %% ../../nbs/render/01_trace.ipynb #739fe522
+def require_embree():
+    "Raise `InputError` where embreex, the Python package of Embree, is not installed."
+    if EmbreeScene is None: raise InputError("rendering needs embreex: pip install 'flmk[render]'")
+
 # %% ../../nbs/render/01_trace.ipynb #baee75b9
 class Scene:
-    "Parts put together in camera coordinates, ready to be hit by rays."
-    def __init__(self, parts):
-        if EmbreeScene is None: raise InputError('embreex is missing, which draws the faces: pip install embreex')
+    "Meshes in camera coordinates, ready to be hit by rays; raises `InputError` where embreex is missing."
+    def __init__(self,
+        parts, # a list of `Mesh`
+    ):
+        require_embree()
         starts = np.cumsum([0] + [len(p.verts) for p in parts])
         join = lambda name: np.concatenate([getattr(p, name) for p in parts])
         tris = np.concatenate([p.tris + np.int32(s) for p, s in zip(parts, starts)])
@@ -142,18 +172,26 @@ class Scene:
         used = np.bincount(self.tris.ravel(), minlength=len(self.verts)) > 0
         self.embree = EmbreeScene()                                             # copies slowly: give it what is used only
         TriangleMesh(self.embree, self.verts[used], (np.cumsum(used, dtype=np.int32)-1).take(self.tris))
-    def hits(self, origins, directions):
-        "Embree's answer for rays (n, 3): primID (-1 where nothing is hit), u, v, tfar."
+    def hits(self,
+        origins,    # (n, 3) float32
+        directions, # (n, 3) float32
+    ): # a dict of arrays (n,): primID (-1 where nothing is hit), u, v, tfar
+        "The first triangle that each ray hits, where on it, and how far."
         return self.embree.run(origins, directions, query='INTERSECT', output=1)
-    def blocked(self, origins, directions, reach=1e6):
-        "Is something in the way of rays (n, 3) within `reach` cm? (n,) booleans."
+    def blocked(self,
+        origins,    # (n, 3)
+        directions, # (n, 3), or (3,) for all
+        reach=1e6,  # centimetres
+    ): # (n,) booleans
+        "Whether something is in the way of rays within `reach`."
         directions = np.ascontiguousarray(np.broadcast_to(directions, origins.shape), np.float32)
         return self.embree.run(np.ascontiguousarray(origins, np.float32), directions, dists=reach, query='OCCLUDED') >= 0
 
 # %% ../../nbs/render/01_trace.ipynb #11e01ffa
 def trace(
-    scene, camera,
-): # `hit` (H, W), and for the n pixels that hit something: material, normal, colour, at, masks, position, ray
+    scene,  # a `Scene`
+    camera, # a `Camera`
+): # a namespace: `hit` (H, W), and for the n pixels that hit something: material, normal, colour, at, masks, position, ray
     "What each pixel sees, by one ray through its centre."
     rays = camera.rays().reshape(-1, 3)
     out = scene.hits(np.zeros_like(rays), rays)
@@ -168,8 +206,11 @@ def trace(
         colour=mixed[:, 3:6].copy(), at=mixed[:, 6:9].copy(), masks=mixed[:, 9:12], position=ray*out['tfar'][seen, None])
 
 # %% ../../nbs/render/01_trace.ipynb #b15b0420
-def buffer_to_image(buf, values):
-    "Values (n, ...) of the pixels that hit something, as an image (H, W, ...) on zero."
+def buffer_to_image(
+    buf,    # of `trace`
+    values, # (n, ...) of the pixels that hit something
+): # (H, W, ...) float32, zero elsewhere
+    "Put the values of the pixels that hit something in their places."
     out = np.zeros(buf.hit.shape + values.shape[1:], np.float32)
     out[buf.hit] = values
     return out
@@ -178,7 +219,8 @@ def buffer_to_image(buf, values):
 @lru_cache
 def noise_tiles(
     slope:float, # of the spectrum: .5 is sand, 1 clouds, 1.4 soft blobs
-    count=12, side=256,
+    count=12,    # tiles
+    side=256,    # of a tile in pixels
 ): # (count, side, side) float32 of mean 0 and standard deviation 1
     "Tiles of noise whose spectrum falls as 1/f^(slope + .5); they repeat without a seam."
     rng = np.random.default_rng(int(slope*100))
@@ -191,9 +233,10 @@ def noise_tiles(
 
 # %% ../../nbs/render/01_trace.ipynb #0019ac6a
 def noise_at(
-    rng, x, y,  # a random generator, and coordinates of one shape
+    rng,        # a NumPy random generator: chooses the tile and where it begins
+    x, y,       # coordinates, arrays of one shape
     scale=1.,   # side of the tile, in the unit of the coordinates
-    slope=1.,
+    slope=1.,   # of the spectrum, as for `noise_tiles`
 ): # noise in the coordinates' shape
     "Noise looked up at coordinates: the same place has the same value."
     tile = noise_tiles(slope)[rng.integers(12)]
@@ -201,26 +244,37 @@ def noise_at(
     return tile.ravel().take(256*v + u)
 
 # %% ../../nbs/render/01_trace.ipynb #826266f0
-def random_direction(rng):
-    "Where light comes from, more often from above and in front: (3,)."
+def random_direction(
+    rng, # a NumPy random generator
+): # (3,) of length one
+    "Where a lamp is, more often above and in front."
     turn, lift = rng.uniform(-1.7, 1.7), np.clip(rng.normal(.5, .45), -.6, 1.4)
     return np.array([np.sin(turn)*np.cos(lift), -np.sin(lift), -np.cos(turn)*np.cos(lift)], np.float32)
 
-def random_tint(rng, amount):
-    "The colour of a light, warm or cold: (3,) around 1."
+def random_tint(
+    rng,    # a NumPy random generator
+    amount, # standard deviation of red against blue
+): # (3,) around 1
+    "The colour of a light, warm or cold."
     warm = rng.normal(0, amount)
     return np.array([1+warm, 1+rng.normal(0, amount*.2), 1-warm], np.float32).clip(.2, 2)
 
 # %% ../../nbs/render/01_trace.ipynb #c0a76390
-def blur_buffer(buf, values, radius):
-    "Blur values (n,) over the picture, without mixing in the pixels that hit nothing."
+def blur_buffer(
+    buf,    # of `trace`
+    values, # (n,) of the pixels that hit something
+    radius, # standard deviation in pixels
+): # (n,)
+    "Blur over the picture, without mixing in the pixels that hit nothing."
     blur = lambda image: cv2.GaussianBlur(image, (0, 0), radius)[buf.hit]
     return blur(buffer_to_image(buf, values)) / np.maximum(blur(buf.hit.astype(np.float32)), 1e-3)
 
 # %% ../../nbs/render/01_trace.ipynb #ef72a411
 def ambient_occlusion(
-    rng, scene, buf,
-    reach=6., # how far a ray looks for an obstacle, centimetres
+    rng,      # a NumPy random generator
+    scene,    # a `Scene`
+    buf,      # of `trace`
+    reach=6., # how far a ray searches for an obstacle, centimetres
 ): # (n,): 1 in the open, less in folds and under hair
     "Ambient occlusion: one random ray a pixel, then a blur."
     own = np.random.default_rng(rng.integers(2**32))                     # what is drawn later must not depend on the number of pixels
@@ -229,8 +283,13 @@ def ambient_occlusion(
     return blur_buffer(buf, free.astype(np.float32), len(buf.hit)/90)
 
 # %% ../../nbs/render/01_trace.ipynb #d00d23ca
-def lamp_shading(rng, scene, buf, shadow):
-    "One lamp: its light on each pixel (n, 3), and its highlights (n,)."
+def lamp_shading(
+    rng,    # a NumPy random generator
+    scene,  # a `Scene`
+    buf,    # of `trace`
+    shadow, # a bool: does it throw shadows?
+): # diffuse light (n, 3) and highlights (n,), linear
+    "One lamp of random direction, power and tint."
     lamp, power = random_direction(rng), np.float32(rng.uniform(.3, 2.))
     wrap = np.array([.32, .18, .12], np.float32)*np.float32(rng.uniform(.2, 1.2))
     diffuse = np.clip(((buf.normal@lamp)[:, None] + wrap)/(1+wrap), 0, 1)*(power*random_tint(rng, .1))
@@ -243,7 +302,9 @@ def lamp_shading(rng, scene, buf, shadow):
 
 # %% ../../nbs/render/01_trace.ipynb #c99e3ec5
 def shade(
-    rng, scene, buf,
+    rng,   # a NumPy random generator
+    scene, # a `Scene`
+    buf,   # of `trace`
     gloss, # (n,) or a number: how much the pixels shine
 ): # (n, 3) linear light
     "Light the colours: soft light from all round, one or two lamps with shadows, highlights."
@@ -261,10 +322,12 @@ def shade(
 # %% ../../nbs/render/01_trace.ipynb #f0f21a92
 def render_portrait(
     verts,              # (V, 3) of `deform_head`
-    yaw=0., pitch=0., roll=0., # degrees
+    yaw=0.,             # degrees
+    pitch=0.,           # degrees
+    roll=0.,            # degrees
     size=130,           # pixels
-    light=5,            # number of the light
-    marks=False,        # draw the landmarks?
+    light=5,            # seed of the light
+    landmarks=False,    # draw the landmarks?
 ): # (size, size, 3) uint8 RGB
     "A head as a clay bust."
     from flmk.core.points import draw_points
@@ -276,4 +339,4 @@ def render_portrait(
     bright = shade(rng, scene, buf, .03)
     image = np.where(buf.hit[..., None], buffer_to_image(buf, .6*bright/np.quantile(bright, .9)), .9)
     image = np.uint8(255*np.clip(image, 0, 1)**(1/2.2))
-    return draw_points(image, camera.pixels(points), lines=False) if marks else image
+    return draw_points(image, camera.pixels(points), lines=False) if landmarks else image
