@@ -5,26 +5,28 @@
 # %% auto #0
 __all__ = ['CHALLENGE_SETS', 'prepare_folder', 'flmk_prepare']
 
-# %% ../../nbs/core/07_prepare.ipynb #9ded7d03
-import json, os, shutil
+# %% ../../nbs/core/07_prepare.ipynb #45eb49d9
+import hashlib, json, os, shutil
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import cv2
 import numpy as np
 from fastcore.basics import chunked
 
-from .annotations import format_list_line, list_stem, read_entries
+from .annotations import check_nearby, format_list_line, list_stem, read_entries
 from .crop import read_letterboxed, to_letterbox
-from .files import atomic_write, cli, InputError, progress
-from .parallel import read_shard, threaded_map
+from .files import (atomic_write, cli, explain_os_error, flush_to_disk, InputError, load_json, locked_folder, printable, progress,
+                             read_regular, sweep_parts)
+from .parallel import process_map, threaded_map
 from .points import N_POINTS
 from .pose import euler_angles
 
-
-# %% ../../nbs/core/07_prepare.ipynb #2826fc1a
+# %% ../../nbs/core/07_prepare.ipynb #b918da2f
 _png = [cv2.IMWRITE_PNG_COMPRESSION, 0, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
+
+def _encode(img): return cv2.imencode('.png', cv2.cvtColor(img, cv2.COLOR_RGB2BGR), _png)[1].tobytes()
 
 def _image_path(name): return f'imgs/{list_stem(name)}.png'
 
@@ -32,50 +34,53 @@ def _image_path(name): return f'imgs/{list_stem(name)}.png'
 def _store(job, size, folder, out):
     "Write one image (name, points) at the new size; returns its name and its points there, or the `InputError`."
     name, points = job
-    try: small, fit = read_letterboxed(folder/name, size)
+    try:
+        small, fit = read_letterboxed(folder/name, size)
+        points = to_letterbox(points, fit)
+        check_nearby(points, size, size)
     except InputError as e: return name, e
-    png = cv2.imencode('.png', cv2.cvtColor(small, cv2.COLOR_RGB2BGR), _png)[1]
-    with open(f'{out}/{_image_path(name)}', 'wb') as f: f.write(png)     # half a file has no line in the list: it is written again
-    return name, to_letterbox(points, fit)
+    with open(f'{out}/{_image_path(name)}', 'wb') as f: f.write(_encode(small))   # half a file has no line in the list: it is written again
+    return name, points
 
 # %% ../../nbs/core/07_prepare.ipynb #9b475912
 def _recipe(folder, size):
     "What decides a prepared folder's content."
-    return dict(version=1, source=str(folder.resolve()), annot_bytes=(folder/'annot.pkl').stat().st_size, size=size)
+    with read_regular(folder/'annot.pkl', 20_000_000_000) as f: digest = hashlib.file_digest(f, 'sha256').hexdigest()
+    return dict(version=2, annot_sha256=digest, size=size)
 
 def _made_by(folder, recipe):
-    "Was this folder, finished or not, made by this recipe?"
-    try: return json.loads((folder/'prepared.json').read_text()) == recipe
-    except (OSError, ValueError): return False
+    "Was this folder, finished or not, made by this recipe? None if it is not there; raises `InputError` if its note is broken."
+    return load_json(folder/'prepared.json') == recipe if (folder/'prepared.json').exists() else None
 
 def _start(part, recipe):
-    "Make the hidden folder if it is not there; several may try at once."
-    if _made_by(part, recipe): return
-    if part.exists(): shutil.rmtree(part)
-    new = part.with_name(f'{part.name}.{uuid4().hex[:8]}')
-    (new/'imgs').mkdir(parents=True)
-    (new/'prepared.json').write_text(json.dumps(recipe, indent=1))
-    try: new.rename(part)
-    except OSError: shutil.rmtree(new)                                 # somebody else was faster
+    "Make the hidden folder, or go on with it; raises `InputError` where it is another run's."
+    ours = _made_by(part, recipe)
+    if ours is None:
+        if part.exists() and any(o.is_file() for o in part.rglob('*')): raise InputError(f'{part} holds files that flmk_prepare did not make: move them elsewhere')
+        with atomic_write(part/'prepared.json') as p: p.write_text(json.dumps(recipe, indent=1))
+    elif not ours: raise InputError(f'{part} is unfinished work with another annot.pkl, size or version: delete it, or finish it with the same as before')
+    (part/'imgs').mkdir(exist_ok=True)
+    sweep_parts(part)
 
 # %% ../../nbs/core/07_prepare.ipynb #50146e34
-def _whole_lines(*lists):
-    "The lines of text files, without a last one that was cut off."
-    for path in lists:
-        with open(path) as f: yield from (l for l in f if l.endswith('\n'))
+def _whole_lines(path):
+    "The lines of an unfinished list, without those that were cut off."
+    if not path.exists(): return
+    with open(path, encoding='utf-8', errors='replace') as f: yield from (l for l in f if l.endswith('\n') and l.count(' ') == 2*N_POINTS + 3)
 
-def _finished(part):
-    "The lines of all lists in a hidden folder whose image is there, by its path."
-    there = {f'imgs/{e.name}' for e in os.scandir(part/'imgs')}
-    return {path: l for l in _whole_lines(*part.glob('list*.txt')) if (path := l.split(' ', 1)[0]) in there}
+def _finished(part, size):
+    "The lines of a hidden folder's list whose image is there and whole, by its path."
+    n_bytes = len(_encode(np.zeros((size, size, 3), np.uint8)))
+    there = {f'imgs/{e.name}' for e in os.scandir(part/'imgs') if e.stat().st_size == n_bytes}
+    return {path: l for l in _whole_lines(part/'list.txt') if (path := l.split(' ', 1)[0]) in there}
 
 # %% ../../nbs/core/07_prepare.ipynb #768ae791
-def _store_all(jobs, source, part, listing, size, workers, strict):
-    "Store the images of all jobs in parallel and append their lines to a list; returns the bad ones."
+def _store_all(jobs, source, part, size, workers, strict, scheduler):
+    "Store the images of all jobs in parallel and append their lines to the list; returns the bad ones."
     bad, step = [], progress(range(len(jobs)), label=source.name)
-    with atomic_write(listing) as p, open(p, 'w') as f: f.writelines(_whole_lines(listing) if listing.exists() else [])
-    stored = threaded_map(partial(_store, size=size, folder=source, out=part), jobs, workers)
-    with open(listing, 'a') as f:
+    func = partial(_store, size=size, folder=source.resolve(), out=part.resolve())
+    stored = process_map(func, jobs, scheduler=scheduler, chunk=16) if scheduler else threaded_map(func, jobs, workers)
+    with open(part/'list.txt', 'a', encoding='utf-8') as f:
         for portion in chunked(stored, 64):                            # angles and lines of many faces at once
             good = []
             for name, points in portion:
@@ -90,46 +95,70 @@ def _store_all(jobs, source, part, listing, size, workers, strict):
     return bad
 
 # %% ../../nbs/core/07_prepare.ipynb #357c3bfa
-def _finish(part, out, n_bad, good):
-    "Join the lists in the order of the annotations, check that no face is missing, and give the folder its name; returns the number of images."
-    lines = _finished(part)
+def _finish(part, out, n_bad, good, size):
+    "Put the list in the order of the annotations, check that no face is missing, and give the folder its name; returns the number of images."
+    lines = _finished(part, size)
     lines = [lines[path] for name, _ in good if (path := _image_path(name)) in lines]
-    if len(lines) + n_bad != len(good): raise InputError(f'{part} has {len(lines)} images and {n_bad} bad ones of {len(good)}: is another run at work there? Run flmk_prepare again')
-    with atomic_write(part/'list.txt') as p, open(p, 'w') as f: f.writelines(lines)
-    for shard in part.glob('list-*.txt'): shard.unlink()
+    if len(lines) + n_bad != len(good): raise InputError(f'{part} has {len(lines)} images and {n_bad} bad ones of {len(good)}: somebody removes files there; run flmk_prepare again')
+    with atomic_write(part/'list.txt') as p, open(p, 'w', encoding='utf-8') as f: f.writelines(lines)
+    if hasattr(os, 'sync'): os.sync()                                  # all images at once; one by one takes far longer
     os.replace(part, out)
+    flush_to_disk(out.parent)
     return len(lines)
+
+# %% ../../nbs/core/07_prepare.ipynb #dcef5761
+@contextmanager
+def _at_work(out, part):
+    "Hold the folder that is being made; on an error keep what is stored, and explain a full disk."
+    with locked_folder(out, lock=out.with_name(f'.{out.name}.lock')):
+        try: yield
+        except OSError as e: raise explain_os_error(e, part) from e
+        finally:
+            if (part/'prepared.json').exists() and not any((part/'imgs').glob('*')): shutil.rmtree(part, ignore_errors=True)
+
+def _is_done(out, recipe):
+    "Is the folder finished? Raises `InputError` where something else is in its place."
+    if _made_by(out, recipe): return True
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f'{out} was made from another annot.pkl, size or version: delete it, or choose another --data')
 
 # %% ../../nbs/core/07_prepare.ipynb #8bd14bb3
 def prepare_folder(
-    source,           # folder with annot.pkl and images
-    out,              # folder to make
-    size:int=144,     # side of the stored images in pixels
-    workers:int=None, # threads; as many as there are cores if not given
-    strict=False,     # stop at the first bad entry?
-    shard=(1, 1),     # (i, n): store only the i-th of n parts; a last call with (1, 1) completes and checks
-    entries=None,     # what `read_entries` returned, if it was called already
+    source,             # folder with annot.pkl and images
+    out,                # folder to make
+    size:int=144,       # side of the stored images in pixels
+    workers:int=None,   # threads; as many as there are cores if not given
+    strict=False,       # stop at the first bad entry?
+    scheduler:str=None, # address of a Dask scheduler, whose workers do it instead
+    entries=None,       # what `read_entries` returned, if it was called already
 ): # number of images prepared, and a list of (name, reason) for those left out; None for it if all was done before
-    "Prepare one folder; continues where an interrupted run stopped."
-    source, out, (i, n) = Path(source), Path(out), shard
+    "Prepare one folder; continues where an interrupted run stopped. Raises `InputError` where nothing can be used, or the folder is not to be had."
+    source, out = Path(source), Path(out)
     good, bad = entries or read_entries(source)
     recipe, part = _recipe(source, size), out.with_name(f'.{out.name}.part')
-    if _made_by(out, recipe): return len((out/'list.txt').read_text().splitlines()), None
-    if out.exists(): raise InputError(f'{out} was made from another source, size or version: delete it, or choose another --data')
-    if bad and (strict or not good): raise InputError(f'{source}/annot.pkl, {bad[0][0]}: {bad[0][1]}; get it anew, or mend it')
-    _start(part, recipe)
-    done, listing = _finished(part), part/(f'list-{i}-of-{n}.txt' if n > 1 else 'list.txt')
-    jobs = [job for job in good[i - 1::n] if _image_path(job[0]) not in done]
-    try:
-        broken = _store_all(jobs, source, part, listing, size, workers, strict)
-        if n > 1: return len(good[i - 1::n]) - len(broken), bad + broken
+    with _at_work(out, part):
+        if _is_done(out, recipe): return len((out/'list.txt').read_text(encoding='utf-8').splitlines()), None
+        if bad and (strict or not good): raise InputError(f'{source}/annot.pkl, {bad[0][0]}: {bad[0][1]}; get it anew, or mend it')
+        _start(part, recipe)
+        done = _finished(part, size)
+        with atomic_write(part/'list.txt') as p: p.write_text(''.join(done.values()), encoding='utf-8')
+        jobs = [job for job in good if _image_path(job[0]) not in done]
+        broken = _store_all(jobs, source, part, size, workers, strict, scheduler)
         if len(broken) == len(good): raise InputError(f'{source} has no readable image; the first: {broken[0][1]}')
-    except InputError: shutil.rmtree(part); raise
-    return _finish(part, out, len(broken), good), bad + broken
+        return _finish(part, out, len(broken), good, size), bad + broken
 
-# %% ../../nbs/core/07_prepare.ipynb #c6b03f19
+# %% ../../nbs/core/07_prepare.ipynb #d4efb5b9
 CHALLENGE_SETS = dict(synthetics_train='AFLW_train_data', aflw_val='AFLW_validation_data')   # the challenge's folders, and ours
 
+def _folders(source, data, extra):
+    "Which folder becomes which; raises `InputError` where two would become one."
+    folders = {Path(source)/folder: Path(data)/ours for folder, ours in CHALLENGE_SETS.items()}
+    if not extra: return folders
+    ours = Path(data)/f'{Path(extra).resolve().name}_data'
+    if Path(extra) in folders or ours in folders.values(): raise InputError(f'--extra {extra} would be prepared as {ours} beside another of that name: rename the folder')
+    return folders | {Path(extra): ours}
+
+# %% ../../nbs/core/07_prepare.ipynb #c6b03f19
 @cli
 def flmk_prepare(
     source:str='data/AFLW/data', # folder with synthetics_train and aflw_val
@@ -138,14 +167,12 @@ def flmk_prepare(
     size:int=144,                # side of the stored images in pixels, a little more than the model's
     workers:int=None,            # threads; as many as there are cores if not given
     strict:bool=False,           # stop at the first bad entry instead of leaving it out
-    shard:str=None,              # i/n: store only the i-th of n parts; a last run without it stores what is missing, checks and completes
+    scheduler:str=None,          # address of a Dask scheduler, such as tcp://host:8786, whose workers do it instead; they must see the same folders
 ):
     "Prepare the challenge's training and validation images: store them small, with landmarks and Euler angles in list.txt."
-    if size < 16: raise InputError(f'--size {size} is too small to show a face: give at least 16')
-    jobs = {Path(source)/folder: Path(data)/ours for folder, ours in CHALLENGE_SETS.items()}
-    if extra: jobs[Path(extra)] = Path(data)/f'{Path(extra).name}_data'
-    part, entries = read_shard(shard), [read_entries(folder) for folder in jobs]      # complain before anything is made
-    for (folder, out), found in zip(jobs.items(), entries):
-        n, bad = prepare_folder(folder, out, size, workers, strict, part, found)
-        print(f'{out}: {n} images at {size} px' + (', nothing to be done' if bad is None else f', shard {shard}' if part[1] > 1 else ''))
-        if bad: print(f'{len(bad)} left out:', *(f'  {name:24} {why}' for name, why in bad), sep='\n')
+    folders = _folders(source, data, extra)
+    entries = [read_entries(folder) for folder in folders]                            # complain before anything is made
+    for (folder, out), found in zip(folders.items(), entries):
+        n, bad = prepare_folder(folder, out, size, workers, strict, scheduler, found)
+        print(f'{out}: {n} images at {size} px' + (', made from this annot.pkl before, nothing to be done' if bad is None else ''))
+        if bad: print(f'{len(bad)} left out:', *(f'  {printable(name):24} {why}' for name, why in bad), sep='\n')
