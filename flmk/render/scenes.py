@@ -24,10 +24,10 @@ from ..core.points import FLIP_ORDER
 from ..core.pose import rotation_matrix
 from .appearance import gamma_encode, paint_surfaces, random_colour, SKIN_TONES, TEETH
 from .background import draw_clutter, random_background
-from .generate import build_scene, camera_of, pose_face
+from .generate import build_scene, pose_face
 from .head import head_landmarks, SKIN
 from .sensor import tone_map
-from .trace import buffer_to_image, shade, trace
+from .trace import buffer_to_image, Camera, shade, trace
 
 # %% ../../nbs/render/08_scenes.ipynb #be049d8d
 def five_points(
@@ -95,7 +95,7 @@ def render_cutout(
     seed, k, size = job
     cv2.setNumThreads(1)                                                          # the workers share the cores already
     f = pose_cutout(seed, k)
-    camera, (scene, who) = camera_of(f, size), build_scene(f)
+    camera, (scene, who) = Camera(f.points, size, f.view.ratio, f.view.centre), build_scene(f)
     buf = trace(scene, camera)
     gloss = paint_surfaces(f.rng, buf, who)
     front = tone_map(f.rng, shade(f.rng, scene, buf, gloss), buf.material == SKIN)
