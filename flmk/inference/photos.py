@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ..core.crop import crop_around_box, crop_around_points, square_overlap
-from ..core.files import atomic_write, IMAGE_SUFFIXES, InputError, read_image, VIDEO_SUFFIXES
+from ..core.files import atomic_write, image_size, IMAGE_SUFFIXES, InputError, read_image, VIDEO_SUFFIXES
 from ..core.points import draw_points, REFERENCE_SHAPE
 from .faces import FaceDetector, find_faces
 from .landmarks import Crop, max_sigma, mean_sigma, predict_crops
@@ -58,6 +58,9 @@ def predict_boxes(
 # %% ../../nbs/inference/03_photos.ipynb #d503dbf5
 MIN_IMAGE_SIDE = 16   # pixels
 
+def _check_side(w, h):
+    if min(h, w) < MIN_IMAGE_SIDE: raise InputError(f'{w} x {h} pixels are too few for a face: give at least {MIN_IMAGE_SIDE}')
+
 def predict_photo(
     model,          # of `flmk.predictor.load_predictor`
     detector,       # a `FaceDetector`
@@ -70,7 +73,7 @@ def predict_photo(
 ): # list of `Face`, from left to right; empty where no face is found
     "The faces of a photograph; raises `InputError` where the image is smaller than a face."
     h, w = img.shape[:2]
-    if min(h, w) < MIN_IMAGE_SIDE: raise InputError(f'{w} x {h} pixels are too few for a face: give at least {MIN_IMAGE_SIDE}')
+    _check_side(w, h)
     if crops: return face_records([(0, 0, w, h)], [np.nan], *predict_crops(model, [img], flip))
     boxes, _, scores = find_faces(img, detector, min_score, min_size)
     kept, points, sigma = predict_boxes(model, img, boxes, flip, refine)
@@ -95,7 +98,7 @@ def _draw_mesh(img, points):
     cv2.polylines(img, list(lines), True, (90, 255, 210), max(1, round(np.ptp(points, 0).max()/200)), cv2.LINE_AA, 4)
     return img
 
-# %% ../../nbs/inference/03_photos.ipynb #57517abf
+# %% ../../nbs/inference/03_photos.ipynb #a4d03170
 def _label(img, face):
     "A face's box and number, on the image itself."
     x, y, w, h = np.round(face.box).astype(int).tolist()
@@ -120,7 +123,7 @@ def draw_faces(
         _label(img, f)
     return img
 
-# %% ../../nbs/inference/03_photos.ipynb #9135bbb7
+# %% ../../nbs/inference/03_photos.ipynb #f20f8824
 def blur_faces(
     img:np.ndarray, # (height, width, 3) uint8, RGB
     faces,          # list of `Face`
@@ -138,7 +141,7 @@ def blur_faces(
         img[y0:y1, x0:x1] = cv2.resize(patch, (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST)
     return img
 
-# %% ../../nbs/inference/03_photos.ipynb #872e7ffc
+# %% ../../nbs/inference/03_photos.ipynb #767699dc
 def upright_crop(
     img:np.ndarray,  # (height, width, 3) uint8, RGB
     face,            # a `Face`
@@ -172,7 +175,7 @@ def copy_names(
     if lost: raise InputError(f'{lost[0]} would be overwritten by its own copy: give another folder by --out')
     return copies
 
-# %% ../../nbs/inference/03_photos.ipynb #f254bc77
+# %% ../../nbs/inference/03_photos.ipynb #5f5b8488
 def write_jpeg(
     path,           # file to write
     img:np.ndarray, # (height, width, 3) uint8, RGB
@@ -195,17 +198,25 @@ def write_copies(
         for f in faces: write_jpeg(Path(crops).with_stem(f'{Path(crops).stem}_{f.face}'), upright_crop(img, f))
 
 # %% ../../nbs/inference/03_photos.ipynb #83397673
+def _predict_crop_file(model, path, flip):
+    "The one face of a crop's file."
+    w, h = image_size(path)
+    _check_side(w, h)
+    points, sigma = predict_crops(model, [path], flip)
+    return face_records([(0, 0, w, h)], [np.nan], points, sigma)
+
 def predict_file(
-    model,     # of `flmk.predictor.load_predictor`
-    detector,  # a `FaceDetector`
-    path,      # an image file
-    copies={}, # options of `write_copies`
-    **options  # of `predict_photo`
+    model,       # of `flmk.predictor.load_predictor`
+    detector,    # a `FaceDetector`
+    path,        # an image file
+    copies={},   # options of `write_copies`
+    crops=False, # is it a face crop, to be used as it is? It is then read as `predict_crops` reads files
+    **options    # of `predict_photo`
 ): # list of `Face`; raises `InputError`, which names the file
     "The faces of an image file."
     try:
-        img = read_image(path)
-        faces = predict_photo(model, detector, img, **options)
-        write_copies(img, faces, **copies)
+        img = None if crops and not any(copies.get(k) for k in ('drawn', 'blurred', 'crops')) else read_image(path)
+        faces = _predict_crop_file(model, path, options.get('flip', True)) if crops else predict_photo(model, detector, img, **options)
+        if img is not None: write_copies(img, faces, **copies)
         return faces
     except InputError as e: raise e if str(path) in str(e) else InputError(f'{path}: {e}') from e
