@@ -54,7 +54,7 @@ def model(data, tmp_path_factory):
 
 
 COMMANDS = [l.split('=')[0] for l in re.findall(r'^    (flmk_.*)', (root/'settings.ini').read_text(), re.M)]
-HEAVY = {'torch', 'torchvision', 'fastai', 'matplotlib', 'pandas', 'scipy', 'onnxruntime', 'embreex', 'IPython', 'distributed'}
+HEAVY = {'torch', 'torchvision', 'fastai', 'matplotlib', 'pandas', 'scipy', 'onnxruntime', 'IPython', 'distributed'}
 TRAINING = {'flmk_train', 'flmk_eval', 'flmk_adapt', 'flmk_bench', 'flmk_demo'}         # these are made of the chapters, which are made of PyTorch
 
 

@@ -1,4 +1,5 @@
 "What a user installs: a wheel and an sdist in a bare environment, without PyTorch, fastai, matplotlib and nbdev."
+import json
 import os
 import re
 import shutil
@@ -77,10 +78,10 @@ def check(bin, listed, photo, tmp):
     assert {'numpy', 'opencv-python', 'pillow', 'fastcore', 'onnxruntime', 'flmk'} <= names
     out = run(bin/'flmk_predict', path, cwd=tmp)
     assert (tmp/'output/faces.csv').is_file(), out
-    code = ('import sys, json, flmk; faces = flmk.predict(sys.argv[1]); '
-            'print(json.dumps([len(faces), [list(map(float, p)) for p in faces[0]["points"]], sorted(faces[0])]))')
-    n, found, keys = __import__('json').loads(run(bin/'python', '-c', code, path, cwd=tmp))
-    assert n == 1 and {'box', 'points', 'pitch', 'yaw', 'roll'} <= set(keys)
+    code = ('import sys, json, flmk; faces = flmk.predict(sys.argv[1]); f = faces[0]; '
+            'print(json.dumps([len(faces), f.points.tolist(), [*map(float, f.box)], [f.pitch, f.yaw, f.roll]]))')
+    n, found, box, angles = json.loads(run(bin/'python', '-c', code, path, cwd=tmp))
+    assert n == 1 and len(box) == 4 and max(map(abs, angles)) < 90
     assert np.linalg.norm(np.array(found) - points, axis=-1).mean() < .04*300
     for name, package, extra in (('flmk_train', 'torch', 'train'), ('flmk_demo', '', 'train'), ('flmk_eval', '', 'train')):
         done = subprocess.run([str(bin/name)], capture_output=True, text=True, cwd=tmp)
