@@ -188,8 +188,8 @@ def locked_folder(
     except (OSError, NotImplementedError) as e: raise InputError(f'{folder} cannot be used: {getattr(e, "strerror", None) or e}') from e
     try: yield folder
     finally:
+        with contextlib.suppress(OSError): lock.unlink()   # while it is held: filelock sees that the name is gone
         held.release()
-        with contextlib.suppress(OSError): lock.unlink()
 
 # %% ../../nbs/core/00_files.ipynb #673ae76a
 def claim_folder(

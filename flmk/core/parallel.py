@@ -38,25 +38,29 @@ def _start_worker():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
-# %% ../../nbs/core/06_parallel.ipynb #32977ec3
+# %% ../../nbs/core/06_parallel.ipynb #14e9d934
+def _dask_client(scheduler):
+    "A client of a Dask cluster that has a worker; raises `InputError` where Dask is missing, or nobody answers."
+    try: from distributed import Client
+    except ModuleNotFoundError as e: raise InputError(f'--scheduler: {missing_extra(e) or e}') from None
+    try:
+        client = Client(scheduler, timeout=10, set_as_default=False)
+        client.wait_for_workers(1, timeout=20)
+        return client
+    except OSError as e: raise InputError(f'no Dask scheduler with workers answers at {scheduler}: start `dask scheduler`, and `dask worker {scheduler}`') from e
+    except ValueError as e: raise InputError(f'--scheduler {scheduler} is no address ({e}): give one like tcp://host:8786') from e
+
 @contextmanager
 def _dask_executor(scheduler):
-    "The executor of a Dask cluster; raises `InputError` where Dask is missing, nobody answers, or the cluster is lost."
-    try:
-        from distributed import Client, KilledWorker
-        from distributed.comm import CommClosedError
-    except ModuleNotFoundError as e: raise InputError(f'--scheduler: {missing_extra(e) or e}') from None
+    "The executor of a Dask cluster; raises `InputError` as `_dask_client` does, or where the cluster is lost."
+    client = _dask_client(scheduler)
+    from distributed import KilledWorker
+    from distributed.comm import CommClosedError
     again = 'run again, it goes on where it stopped'
     try:
-        with Client(scheduler, timeout=10, set_as_default=False) as client:
-            client.wait_for_workers(1, timeout=20)
-            yield client.get_executor(pure=False)
+        with client: yield client.get_executor(pure=False)
     except KilledWorker as e: raise InputError(f'several workers of {scheduler} died on one task, for want of memory perhaps; {again}') from e
     except (CommClosedError, CancelledError) as e: raise InputError(f'the Dask scheduler at {scheduler} went away; {again}') from e
-    except TimeoutError as e: raise InputError(f'no Dask scheduler with workers answers at {scheduler}: start `dask scheduler` and `dask worker {scheduler}`') from e
-    except ValueError as e:
-        if 'address' not in str(e) and 'scheme' not in str(e): raise
-        raise InputError(f'--scheduler {scheduler} is no address: give one like tcp://host:8786') from e
 
 # %% ../../nbs/core/06_parallel.ipynb #2064d4d0
 @contextmanager

@@ -1,0 +1,150 @@
+"Rendering and preparing by a Dask cluster: a real scheduler and two worker processes on this machine, the same bytes as a local run."
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flmk.render.sketch import sketch_challenge
+
+pytest.importorskip('distributed')
+ENV = os.environ | dict(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', DASK_LOGGING__DISTRIBUTED='error')
+
+
+def command(name, *args): return [str(Path(sys.executable).with_name(name)), *map(str, args)]
+
+
+def call(name, *args): return subprocess.run(command(name, *args), capture_output=True, text=True, env=ENV, timeout=300)
+
+
+def wait_for(told, what, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := told()):
+        assert time.monotonic() < end, f'{what} does not come'
+        time.sleep(.05)
+    return found
+
+
+@contextmanager
+def started(args, folder):
+    "A process in a folder of its own, so that relative paths would show."
+    folder.mkdir()
+    job = subprocess.Popen(args, cwd=folder, env=ENV, stdout=subprocess.DEVNULL, stderr=(folder/'stderr').open('w'), start_new_session=True)
+    try: yield job
+    finally:
+        if job.poll() is None: os.killpg(job.pid, signal.SIGKILL)
+        job.wait()
+
+
+def dask(what, *args): return [sys.executable, '-m', 'distributed.cli.dask_' + what, *map(str, args)]
+
+
+@contextmanager
+def running_cluster(folder):
+    "A scheduler and two workers, each a process; yields the address and the workers."
+    where = folder/'scheduler.json'
+    folder.mkdir(exist_ok=True)
+    with started(dask('scheduler', '--host', '127.0.0.1', '--port', 0, '--no-dashboard', '--scheduler-file', where), folder/'scheduler'):
+        import json
+        address = wait_for(lambda: where.exists() and where.stat().st_size and json.loads(where.read_text())['address'], 'the scheduler')
+        worker = dask('worker', address, '--nthreads', 1, '--no-nanny', '--no-dashboard')
+        with started(worker, folder/'worker1') as one, started(worker, folder/'worker2') as two: yield address, (one, two)
+
+
+@pytest.fixture(scope='module')
+def cluster(tmp_path_factory):
+    with running_cluster(tmp_path_factory.mktemp('cluster')/'all') as (address, workers): yield address
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory):
+    return sketch_challenge(tmp_path_factory.mktemp('challenge')/'data', n_train=300, n_valid=40, n_test=0, size=128)
+
+
+@pytest.fixture(scope='module')
+def local(source, tmp_path_factory):
+    out = tmp_path_factory.mktemp('local')
+    done = call('flmk_prepare', '--source', source, '--data', out/'data', '--size', 64)
+    assert done.returncode == 0, done.stderr
+    done = call('flmk_faces', '--n', 10, '--seed', 3, '--size', 64, '--out', out/'faces', '--workers', 1)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def content(folder): return {str(o.relative_to(folder)): o.read_bytes() for o in sorted(Path(folder).rglob('*')) if o.is_file()}
+
+
+def test_prepare(source, local, cluster, tmp_path):
+    done = call('flmk_prepare', '--source', source, '--data', tmp_path/'data', '--size', 64, '--scheduler', cluster)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert content(tmp_path/'data') == content(local/'data')
+
+
+def test_faces(local, cluster, tmp_path):
+    done = call('flmk_faces', '--n', 10, '--seed', 3, '--size', 64, '--out', tmp_path/'faces', '--scheduler', cluster)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert content(tmp_path/'faces') == content(local/'faces')
+
+
+def test_bad_images_cross_the_wire(cluster, tmp_path):
+    source = sketch_challenge(tmp_path/'data', 5, 2, 0, size=64)
+    (source/'synthetics_train/000002.jpg').write_bytes(b'')
+    done = call('flmk_prepare', '--source', source, '--data', tmp_path/'out', '--scheduler', cluster)
+    assert done.returncode == 0 and '1 left out' in done.stdout and '000002.jpg' in done.stdout and 'empty' in done.stdout
+    done = call('flmk_prepare', '--source', source, '--data', tmp_path/'strict', '--scheduler', cluster, '--strict')
+    assert done.returncode == 2 and done.stderr.count('\n') == 1 and '000002.jpg' in done.stderr
+
+
+@pytest.mark.parametrize('name', ['flmk_prepare', 'flmk_faces'])
+def test_a_worker_is_killed(name, source, local, tmp_path):
+    "kill -9 of one worker in the middle: the other does the rest, nothing is lost."
+    out = tmp_path/'out'
+    args = dict(flmk_prepare=('--source', source, '--data', out, '--size', 64), flmk_faces=('--n', 10, '--seed', 3, '--size', 64, '--out', out))[name]
+    with running_cluster(tmp_path/'cluster') as (address, (victim, _)):
+        job = subprocess.Popen(command(name, *args, '--scheduler', address), env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: job.poll() is not None or next(out.rglob('*.png' if name == 'flmk_prepare' else '0*.jpg'), None), 'the first image')
+        assert job.poll() is None, 'it was over before the worker could be killed'
+        os.killpg(victim.pid, signal.SIGKILL)
+        said = job.communicate(timeout=300)
+        assert job.returncode == 0, said
+    assert content(out) == content(local/('data' if name == 'flmk_prepare' else 'faces'))
+
+
+def test_the_scheduler_is_killed(source, local, tmp_path):
+    "One line; what is stored stays, and a local run goes on with it."
+    out = tmp_path/'out'
+    with running_cluster(tmp_path/'cluster') as (address, workers):
+        job = subprocess.Popen(command('flmk_prepare', '--source', source, '--data', out, '--size', 64, '--scheduler', address),
+                               env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: job.poll() is not None or len(list(out.rglob('*.png'))) > 20, 'the first images')
+        assert job.poll() is None, 'it was over before the workers could be stopped'
+        for o in workers: os.killpg(o.pid, signal.SIGSTOP)
+        job.send_signal(signal.SIGINT)
+        said = job.communicate(timeout=60)
+        assert job.returncode == 130 and said[1] == 'flmk_prepare: interrupted\n', said
+        for o in workers: os.killpg(o.pid, signal.SIGKILL)
+    assert list(out.glob('.*.part/imgs/*.png'))
+    assert call('flmk_prepare', '--source', source, '--data', out, '--size', 64).returncode == 0
+    assert content(out) == content(local/'data')
+
+
+def test_nobody_answers(source, tmp_path):
+    for address, why in (('tcp://127.0.0.1:9', 'answers at'), ('nonsense://x', 'no address')):
+        done = call('flmk_prepare', '--source', source, '--data', tmp_path/'out', '--scheduler', address)
+        assert done.returncode == 2 and done.stderr.count('\n') == 1 and why in done.stderr, done.stderr
+    assert not (tmp_path/'out').exists() or not list((tmp_path/'out').iterdir())
+
+
+def test_two_at_once(source, local, tmp_path):
+    "Two runs into one folder: one does the work, the other says so or finds it done; both leave it whole."
+    args = command('flmk_prepare', '--source', source, '--data', tmp_path/'out', '--size', 64, '--workers', 1)
+    jobs = [subprocess.Popen(args, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [job.communicate(timeout=300) for job in jobs]
+    assert sorted({job.returncode for job in jobs}) in ([0], [0, 2]), said
+    assert all('at work' in err for job, (_, err) in zip(jobs, said) if job.returncode == 2), said
+    assert call('flmk_prepare', '--source', source, '--data', tmp_path/'out', '--size', 64).returncode == 0
+    assert content(tmp_path/'out') == content(local/'data')
