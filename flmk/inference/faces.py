@@ -68,7 +68,7 @@ class FaceDetector:
 
     def __reduce__(self): return FaceDetector, (self.path,)    # so that it can be sent to other processes
 
-# %% ../../nbs/inference/01_faces.ipynb #77a8adcd
+# %% ../../nbs/inference/01_faces.ipynb #26e36924
 def find_faces(
     image:np.ndarray,       # (height, width, 3) uint8, RGB
     detector=None,          # a `FaceDetector`; without one, OpenCV's cascades

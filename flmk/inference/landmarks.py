@@ -22,7 +22,7 @@ from ..core.files import InputError, MAX_MODEL_BYTES, read_reduced, read_regular
 from ..core.parallel import threaded_map
 from ..core.points import FLIP_ORDER, N_POINTS, flip_points, resize_points
 
-# %% ../../nbs/inference/00_landmarks.ipynb #e3a56c9d
+# %% ../../nbs/inference/00_landmarks.ipynb #e231841f
 def _varint(data, k):
     "The whole number at data[k], seven bits a byte, and where the next field begins."
     value = shift = 0
@@ -45,7 +45,7 @@ def _fields(data):
             value, k = data[k:k + n], k + n
         yield tag >> 3, value
 
-# %% ../../nbs/inference/00_landmarks.ipynb #f812bcd3
+# %% ../../nbs/inference/00_landmarks.ipynb #aaabfcfb
 ADMITTED_OPERATORS = frozenset("""Add AveragePool BatchNormalization Cast Clip Concat Constant Conv Div Erf Exp Flatten Gather Gelu Gemm GlobalAveragePool HardSigmoid HardSwish
 Identity LeakyRelu Log MatMul Max MaxPool Min Mul Neg PRelu Pow Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape Resize Shape Sigmoid Slice Softmax Softplus Split Sqrt
 Squeeze Sub Tanh Transpose Unsqueeze""".split())
@@ -81,7 +81,7 @@ def _check_contract(session, path):
         raise InputError(f'{path} asks for faces of {size} x {size} pixels: {INPUT_SIZES[0]} to {INPUT_SIZES[1]} are allowed')
     return {**said, 'img_size': size}
 
-# %% ../../nbs/inference/00_landmarks.ipynb #c25c46ce
+# %% ../../nbs/inference/00_landmarks.ipynb #b6359a05
 def _check_graph(content, name):
     "Raises `InputError` for a file that is too large, broken, or has operators that are not admitted."
     if len(content) > MAX_MODEL_BYTES: raise InputError(f'{name} has {len(content)/1e6:.1f} MB, the challenge allows 15: it is no landmark model')
@@ -104,7 +104,7 @@ def load_onnx(
     except Exception as e: raise InputError(f'{name} is not an ONNX file, or only a part of one: export or copy it again') from e
     return session, _check_contract(session, name)
 
-# %% ../../nbs/inference/00_landmarks.ipynb #c2816969
+# %% ../../nbs/inference/00_landmarks.ipynb #55d876bb
 MAX_RUN_SECONDS = 60.   # of one batch
 
 def run_onnx(
@@ -141,7 +141,7 @@ class OnnxPredictor:
         faces = np.ascontiguousarray(np.moveaxis(np.asarray(squares), -1, 1), np.float32)
         return tuple(run_onnx(self.session, dict(faces=faces), ['points', 'sigma']))
 
-# %% ../../nbs/inference/00_landmarks.ipynb #60ae8566
+# %% ../../nbs/inference/00_landmarks.ipynb #d6119866
 MODEL_ASSET = Path(flmk.__file__).parent/'assets'/'landmarks.onnx'
 
 @cache
@@ -173,7 +173,7 @@ def crop_to_input(
     small, (scale, offset) = letterbox(image if square is None else cut_crop(image, square), size)
     return small, (scale, offset if square is None else offset - np.array(square[:2])*scale)
 
-# %% ../../nbs/inference/00_landmarks.ipynb #0e33f059
+# %% ../../nbs/inference/00_landmarks.ipynb #f2d0e862
 MAX_SIDES_AWAY = 10   # a point farther than so many sides from its crop is no answer
 
 def _check_answer(points, sigma, size):
@@ -254,7 +254,7 @@ def predict_crops(
     sigma = np.concatenate([np.empty((0, N_POINTS)), *(s for _, s in found)])
     return (points[0], sigma[0]) if single else (points, sigma)
 
-# %% ../../nbs/inference/00_landmarks.ipynb #fdf0b146
+# %% ../../nbs/inference/00_landmarks.ipynb #2c521f1e
 DEFAULT_MAX_SIGMA = 8.   # percent of the crop's side; for a model whose file does not say
 
 def mean_sigma(

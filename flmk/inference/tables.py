@@ -18,7 +18,7 @@ from ..core.files import InputError, printable
 from ..core.points import N_POINTS
 from ..core.pose import euler_angles
 
-# %% ../../nbs/inference/02_tables.ipynb #b05d2af8
+# %% ../../nbs/inference/02_tables.ipynb #54904dd6
 @dataclass(eq=False)
 class Face:
     "A face of a picture; coordinates in pixels of the upright picture, origin at the centre of its top-left pixel, angles in degrees."
@@ -27,9 +27,9 @@ class Face:
     score:float                            # the detector's, between 0 and 1; NaN without a detector
     points:np.ndarray = field(repr=False)  # (68, 2) in iBUG's order
     sigma:np.ndarray = field(repr=False)   # (68) standard deviation of each point along x and along y, in pixels
-    pitch:float
-    yaw:float
-    roll:float
+    pitch:float                            # of the head, up is positive
+    yaw:float                              # of the head, to the picture's right is positive
+    roll:float                             # of the head, clockwise is positive
 
 # %% ../../nbs/inference/02_tables.ipynb #53a81aa4
 def face_records(
@@ -83,7 +83,7 @@ def json_head(
     return dict(points='iBUG 68, x y in pixels of the upright image, origin at the centre of its top-left pixel', angles='degrees',
                 sigma='standard deviation of each point along x and along y, in pixels', **{k: printable(v, 10_000) for k, v in about.items()})
 
-# %% ../../nbs/inference/02_tables.ipynb #2b6d27d9
+# %% ../../nbs/inference/02_tables.ipynb #02ae1c71
 class TableWriter:
     "A table of faces that is written row by row, as csv or json, to a file or (`-`) to standard output; a context manager."
     def __init__(self,
@@ -114,7 +114,7 @@ def check_new(
     "Raises `InputError` where a file is there already."
     if not overwrite and Path(path).exists(): raise InputError(f'{path} exists already: give another folder by --out, or --overwrite')
 
-# %% ../../nbs/inference/02_tables.ipynb #4cf159ed
+# %% ../../nbs/inference/02_tables.ipynb #68359c25
 @patch
 def _write(self:TableWriter, text, tail=''):
     "Write text over the last tail, and the new tail behind it."
