@@ -28,7 +28,7 @@ def load_predictor(
     from flmk.models import TorchPredictor                 # here, so that an ONNX file is read without PyTorch
     return TorchPredictor(path)
 
-# %% ../nbs/11_predictor.ipynb #db39260e
+# %% ../nbs/11_predictor.ipynb #a4fb2881
 @cache
 def _default_detector(): return FaceDetector()
 
@@ -38,7 +38,7 @@ def _as_image(image):
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1] == 3 and image.size: return image
     raise InputError('an image is a path or a uint8 array (height, width, 3), RGB: convert it first')
 
-# %% ../nbs/11_predictor.ipynb #f6e1fd07
+# %% ../nbs/11_predictor.ipynb #5eb5b943
 def predict(
     image:str|Path|np.ndarray,           # a file, or an RGB array (height, width, 3) uint8
     model=None,                          # of `load_predictor`, or a model's file; without it, the one inside the package

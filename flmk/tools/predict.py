@@ -20,7 +20,7 @@ from ..inference.tables import check_new, TableWriter
 from ..inference.video import predict_video, Tracker
 from ..predictor import load_predictor
 
-# %% ../../nbs/tools/03_predict.ipynb #fd4eaa23
+# %% ../../nbs/tools/03_predict.ipynb #9c70dd76
 def _plan(photos, videos, out, format, draw, blur, crop_out, overwrite):
     "Names of all outputs: the photographs' table, the videos' tables, and the options of `write_copies` for each photograph and video."
     piped, names = str(out) == '-', [f'camera{v}' if isinstance(v, int) else v for v in videos]
@@ -38,7 +38,7 @@ def _plan(photos, videos, out, format, draw, blur, crop_out, overwrite):
     for p in written + [c[k] for c in sum(copies, []) for k in ('drawn', 'blurred') if c[k]]: check_new(p, overwrite)
     return table, tables, *copies
 
-# %% ../../nbs/tools/03_predict.ipynb #2ca35668
+# %% ../../nbs/tools/03_predict.ipynb #06e93f7d
 @cache
 def _loaded(model_path, detector): return load_predictor(model_path), FaceDetector(detector)
 
@@ -58,7 +58,7 @@ def _predict_photos(photos, copies, table, model_path, detector, options, worker
         else: without.append(path)
     return without, failed
 
-# %% ../../nbs/tools/03_predict.ipynb #2ce90a3f
+# %% ../../nbs/tools/03_predict.ipynb #f0ae3c90
 def _say(*text): print(*text, sep='\n  ', file=sys.stderr)
 
 def _few(names, n=10):
@@ -66,7 +66,7 @@ def _few(names, n=10):
     names = list(map(printable, names))
     return ', '.join(names[:n]) + (f' and {len(names) - n} more' if len(names) > n else '')
 
-# %% ../../nbs/tools/03_predict.ipynb #38e58a68
+# %% ../../nbs/tools/03_predict.ipynb #58fcc571
 def _paints(drawn, blurred, style, crops):
     "For each copy of a video, what makes its frames."
     made = {drawn: partial(draw_faces, style=style), blurred: blur_faces}
@@ -115,7 +115,7 @@ def flmk_predict(
     return _run([p for p in files if p not in videos], videos, model_path, detector, seconds, smooth, workers, scheduler,
         dict(out=out, draw=draw, blur=blur, crop_out=crop_out), dict(format=format, overwrite=overwrite), dict(flip=flip, min_score=min_score, min_size=min_size), crops)
 
-# %% ../../nbs/tools/03_predict.ipynb #6d82eac9
+# %% ../../nbs/tools/03_predict.ipynb #6f1b31fa
 def _run(photos, videos, model_path, detector, seconds, smooth, workers, scheduler, outputs, table, options, crops):
     "What `flmk_predict` does once its options are checked."
     path, paths, photo_copies, video_copies = _plan(photos, videos, **outputs, **table)
