@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flmk.faces import render_face
-from flmk.files import read_image
-from flmk.models import Predictor
-from flmk.pose import euler_angles
+from flmk.core.files import read_image
+from flmk.core.pose import euler_angles
+from flmk.inference.landmarks import predict_crops
+from flmk.models import TorchPredictor
+from flmk.render.generate import render_face
 
 root = Path(__file__).parent.parent
 sync = pytest.importorskip('playwright.sync_api', reason='Playwright is not installed')
@@ -104,7 +105,11 @@ def visit(browser, address):
 def said(page, *words, where='status'):
     sync.expect(page.locator(f'#{where}')).to_have_text(re.compile('.*'.join(map(re.escape, words))))
 
-def points(page): return np.array(page.locator('#numbers').text_content().split(), float).reshape(68, 2)
+def numbers(page): return np.array(page.locator('#numbers').text_content().split(), float).reshape(68, 3)
+
+def points(page): return numbers(page)[:, :2]
+
+def predict(image): return predict_crops(TorchPredictor(root/'best.pth.tar'), image)
 
 def angles(page):
     text = [page.locator(f'#{a}').text_content() for a in ('pitch', 'yaw', 'roll')]
@@ -123,8 +128,9 @@ def test_dropped(visit, images):
     page = visit()
     drop(page, images/'face.png')
     said(page, 'face.png', 'whole picture', '68 points')
-    want = Predictor(root/'best.pth.tar')([read_image(images/'face.png')])[0]
-    assert np.abs(points(page) - want).max() < .1
+    want, sigma = predict(read_image(images/'face.png'))
+    assert np.abs(points(page) - want).max() < .1 and np.abs(numbers(page)[:, 2] - sigma).max() < .1
+    assert page.locator('#marks .sigma').get_attribute('d').count('M') == 68
     assert np.abs(angles(page) - euler_angles(want)).max() < .1
     for id in ('cut', 'net'): assert re.fullmatch(r'[\d.]+ ms', page.locator(f'#{id}').text_content())
     assert page.locator('#marks .dots').count() == 8 and page.locator('#alert').text_content() == ''
@@ -132,11 +138,11 @@ def test_dropped(visit, images):
 
 def test_formats(visit, images):
     "Other shapes, sizes, formats and orientations give what Python gives, though decoders of JPEG differ a little."
-    page, predict = visit(), Predictor(root/'best.pth.tar')
+    page = visit()
     for name in ('tall.png', 'small.png', 'middle.png', 'grey.png', 'alpha.png', 'face.jpg', 'turned.jpg', 'face.webp', 'cmyk.jpg'):
         page.set_input_files('#file', images/name)
         said(page, name, '68 points')
-        diff = np.abs(points(page) - predict([read_image(images/name)])[0]).max()
+        diff = np.abs(points(page) - predict(read_image(images/name))[0]).max()
         assert diff < .2, (name, diff)
 
 
@@ -153,7 +159,7 @@ def test_square(visit, images):
     for key in ('ArrowRight', 'Shift+ArrowDown', '-'): page.keyboard.press(key)
     said(page, 'square of 290 pixels at 48, 55:')
     cut = read_image(images/'face.png')[55:345, 48:338]
-    assert np.abs(points(page) - Predictor(root/'best.pth.tar')([cut])[0] - [48, 55]).max() < .1
+    assert np.abs(points(page) - predict(cut)[0] - [48, 55]).max() < .1
     page.get_by_role('button', name='Fit to the points').click()
     sync.expect(page.locator('#status')).not_to_have_text(re.compile('square of 290'))
     page.locator('#frame').focus(); page.keyboard.press('Escape')

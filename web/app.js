@@ -7,10 +7,11 @@ const ctx = canvas.getContext('2d', {alpha: false, willReadFrequently: true})
 const MOST = 16e6                       // pixels on the canvas; some phones stop there
 const tidy = x => (Math.abs(x) < .05 ? 0 : x).toFixed(1).replace('-', '−')
 
-let about, run                          // model.json; a function from a (3, S, S) picture to its points
+let about, run                          // model.json; a function from a (3, S, S) picture to its points and their sigma
 let name = '', zoom = 1                 // of the picture; its pixels for one of the canvas, 1 unless it is huge
 let square = null                       // {x, y, side} on the canvas, or null: the whole picture
 let points = null, angles = null        // on the canvas; pitch, yaw, roll
+let sigma = null                        // the points' standard deviations, in pixels of the canvas
 let stream = null                       // of the camera
 let shown = 0                           // counts what the canvas has shown
 
@@ -31,6 +32,7 @@ function sayResult() {                  // after a pause, for a drag gives many 
 
 const path = pts => 'M' + pts.map(p => (p[0] + .5) + ' ' + (p[1] + .5)).join('L')          // pixel 0 has its middle at .5
 const dots = pts => pts.map(p => `M${p[0] + .5} ${p[1] + .5}h0`).join('')
+const discs = (pts, radii) => pts.map((p, i) => radii[i] > 0 ? `M${p[0] + .5 - radii[i]} ${p[1] + .5}a${radii[i]} ${radii[i]} 0 1 0 ${2*radii[i]} 0a${radii[i]} ${radii[i]} 0 1 0 ${-2*radii[i]} 0` : '').join('')
 const curves = pts => Object.entries(about.regions).map(([region, idx]) =>
   [region, path(idx.map(i => pts[i])) + (about.closed.includes(region) ? 'Z' : '')])
 
@@ -52,6 +54,7 @@ function draw() {
   put(marks, 'shade', s ? `M0 0H${w}V${h}H0ZM${s.x} ${s.y}h${s.side}v${s.side}h${-s.side}Z` : '', 'shade')
   put(marks, 'square', s ? `M${s.x} ${s.y}h${s.side}v${s.side}h${-s.side}Z` : '', 'square')
   const lines = points ? curves(points) : []
+  put(marks, 'sigma', points && sigma ? discs(points, sigma) : '', 'sigma')            // within a disc lies the true point two times in five
   put(marks, 'halo', lines.map(l => l[1]).join(''), 'halo')
   for (const [region, d] of lines) {
     put(marks, region, d, 'line', about.colours[region])
@@ -82,7 +85,7 @@ function show(cut, net) {
   $('cut').textContent = cut.toFixed(1) + ' ms'
   $('net').textContent = net.toFixed(1) + ' ms'
   if (stream) return
-  $('numbers').textContent = points.map(p => p.map(v => ((v + .5)*zoom - .5).toFixed(2)).join(' ')).join('\n')
+  $('numbers').textContent = points.map((p, i) => [...p.map(v => ((v + .5)*zoom - .5).toFixed(2)), (sigma[i]*zoom).toFixed(2)].join(' ')).join('\n')
   $('copy').disabled = $('fit').disabled = false
   sayResult()
 }
@@ -92,12 +95,13 @@ function show(cut, net) {
 async function predictOnce() {
   const start = performance.now(), s = square, picture = shown
   const pixels = s ? ctx.getImageData(s.x, s.y, s.side, s.side) : ctx.getImageData(0, 0, canvas.width, canvas.height)
-  const {input, back} = fitSquare(pixels, about.img_size)
+  const {input, back, scale} = fitSquare(pixels, about.img_size)
   const cut = performance.now()
   const found = await run(input)
   const net = performance.now()
   if (picture !== shown) return         // another one came meanwhile
-  points = found.map(back).map(p => s ? [p[0] + s.x, p[1] + s.y] : p)
+  points = found.points.map(back).map(p => s ? [p[0] + s.x, p[1] + s.y] : p)
+  sigma = found.sigma.map(v => v*scale)
   show(cut - start, net - cut)
 }
 
@@ -123,7 +127,7 @@ async function open(blob, called) {
     const why = blob.size ? 'is not one, is damaged, or has a format that this browser does not know. JPEG, PNG and WebP work everywhere.' : 'is empty.'
     return fail(`“${called}” cannot be read as a picture: it ${why}`)
   }
-  if (turn !== opening) return
+  if (turn !== opening) return bitmap.close()
   stopCamera()
   fail('')
   name = called
@@ -257,7 +261,8 @@ async function startCamera() {
       NotFoundError: 'There is no camera on this machine.'}[e.name] ?? `The camera cannot be used: ${e.message}`)
   } finally { asking = false }
   video.srcObject = got; video.muted = video.playsInline = true
-  await video.play()
+  try { await video.play() }
+  catch (e) { got.getTracks().forEach(t => t.stop()); video.srcObject = null; return fail(`The camera's picture cannot be shown: ${e.message}`) }
   fail('')
   stream = got; name = 'Camera'; zoom = 1; points = square = null; $('numbers').textContent = ''
   frame.dataset.camera = ''
@@ -310,8 +315,8 @@ async function start() {
   const S = said.img_size
   let last = Promise.resolve()          // one run after the other
   run = async input => {
-    const {points} = await (last = last.catch(() => {}).then(() => session.run({faces: new ort.Tensor('float32', input, [1, 3, S, S])})))
-    return Array.from({length: 68}, (_, i) => [points.data[2*i], points.data[2*i + 1]])
+    const {points, sigma} = await (last = last.catch(() => {}).then(() => session.run({faces: new ort.Tensor('float32', input, [1, 3, S, S])})))
+    return {points: Array.from({length: 68}, (_, i) => [points.data[2*i], points.data[2*i + 1]]), sigma: Array.from(sigma.data)}
   }
   await run(new Float32Array(3*S*S))    // the first run is slow
   about = said

@@ -21,7 +21,8 @@ function taps(from, to, area) {
 }
 
 // A picture (RGBA bytes) scaled to fit a square and centred there, black around: (3, size, size) floats 0..255 for the network,
-// and `back`, which takes points in the square to the picture's pixels. flmk.landmarks.fit_square and out_of_square.
+// `back`, which takes points in the square to the picture's pixels, and `scale`, the picture's pixels for one of the square.
+// flmk.core.crop.letterbox and from_letterbox.
 export function fitSquare({data, width, height}, size) {
   const long = Math.max(width, height)
   const w = Math.max(1, roundEven(width*size/long)), h = Math.max(1, roundEven(height*size/long))
@@ -42,10 +43,10 @@ export function fitSquare({data, width, height}, size) {
       input[c*size*size + (y + top)*size + x + left] = roundEven(sum)
     }
   })
-  return {input, back: ([x, y]) => [(x - left + .5)*width/w - .5, (y - top + .5)*height/h - .5]}
+  return {input, back: ([x, y]) => [(x - left + .5)*width/w - .5, (y - top + .5)*height/h - .5], scale: (width/w + height/h)/2}
 }
 
-// The rotation of the reference head that explains the points best, without perspective: 3 x 3. flmk.pose.fit_rotation.
+// The rotation of the reference head that explains the points best, without perspective: 3 x 3. flmk.core.pose.fit_rotation.
 export function fitRotation(points, reference) {
   const c = mean(reference), m = mean(points)
   const X = reference.map(p => p.map((v, j) => v - c[j])), P = points.map(p => p.map((v, j) => v - m[j]))
@@ -59,7 +60,7 @@ export function fitRotation(points, reference) {
   return [...R, cross(R[0], R[1])]
 }
 
-// Pitch, yaw and roll in degrees. flmk.pose.to_angles.
+// Pitch, yaw and roll in degrees. flmk.core.pose.rotation_angles.
 export const toAngles = R => [Math.atan2(-R[2][1], R[2][2]), Math.asin(Math.min(1, Math.max(-1, R[2][0]))), Math.atan2(R[1][0], R[0][0])]
   .map(a => a*180/Math.PI)
 
@@ -67,6 +68,7 @@ export const toAngles = R => [Math.atan2(-R[2][1], R[2][2]), Math.asin(Math.min(
 export const turned = (R, reference) => reference.map(p => [dot(R[0], p), dot(R[1], p)])
 
 // The square that a face with these points is cropped to in the challenge: 1.9 times their box, 8 % of the side above its middle.
+// flmk.core.crop.crop_around_points, which rounds it to whole pixels.
 export function faceSquare(points) {
   const xs = points.map(p => p[0]), ys = points.map(p => p[1])
   const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)]
