@@ -49,7 +49,8 @@ class LandmarkNet(nn.Module):
     ): # points (n, 68, 2), and the standard deviation (n, 68) of each probability map; NaN where the head has no maps
         "Points and the spread of their probability maps, both in unit coordinates."
         early, head = self.early(x), getattr(self.late, 'points_and_spread', None)
-        points, spread = head(early) if head else (self.late(early), x.new_full((len(x), N_POINTS), float('nan')))
+        points, spread = head(early) if head else (self.late(early), None)
+        if spread is None: spread = points[:, :N_POINTS]*float('nan')    # no new tensor: exported, it keeps a free batch size
         return points.unflatten(-1, (N_POINTS, 2)), spread
 
 # %% ../nbs/01_models.ipynb #3ce15a98
