@@ -1,4 +1,5 @@
 "Rendering and preparing by a Dask cluster: a real scheduler and two worker processes on this machine, the same bytes as a local run."
+import json
 import os
 import signal
 import subprocess
@@ -48,16 +49,15 @@ def running_cluster(folder):
     "A scheduler and two workers, each a process; yields the address and the workers."
     where = folder/'scheduler.json'
     folder.mkdir(exist_ok=True)
-    with started(dask('scheduler', '--host', '127.0.0.1', '--port', 0, '--no-dashboard', '--scheduler-file', where), folder/'scheduler'):
-        import json
+    with started(dask('scheduler', '--host', '127.0.0.1', '--port', 0, '--no-dashboard', '--scheduler-file', where), folder/'scheduler') as scheduler:
         address = wait_for(lambda: where.exists() and where.stat().st_size and json.loads(where.read_text())['address'], 'the scheduler')
         worker = dask('worker', address, '--nthreads', 1, '--no-nanny', '--no-dashboard')
-        with started(worker, folder/'worker1') as one, started(worker, folder/'worker2') as two: yield address, (one, two)
+        with started(worker, folder/'worker1') as one, started(worker, folder/'worker2') as two: yield address, (one, two), scheduler
 
 
 @pytest.fixture(scope='module')
 def cluster(tmp_path_factory):
-    with running_cluster(tmp_path_factory.mktemp('cluster')/'all') as (address, workers): yield address
+    with running_cluster(tmp_path_factory.mktemp('cluster')/'all') as (address, *_): yield address
 
 
 @pytest.fixture(scope='module')
@@ -104,7 +104,7 @@ def test_a_worker_is_killed(name, source, local, tmp_path):
     "kill -9 of one worker in the middle: the other does the rest, nothing is lost."
     out = tmp_path/'out'
     args = dict(flmk_prepare=('--source', source, '--data', out, '--size', 64), flmk_faces=('--n', 10, '--seed', 3, '--size', 64, '--out', out))[name]
-    with running_cluster(tmp_path/'cluster') as (address, (victim, _)):
+    with running_cluster(tmp_path/'cluster') as (address, (victim, _), _):
         job = subprocess.Popen(command(name, *args, '--scheduler', address), env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         wait_for(lambda: job.poll() is not None or next(out.rglob('*.png' if name == 'flmk_prepare' else '0*.jpg'), None), 'the first image')
         assert job.poll() is None, 'it was over before the worker could be killed'
@@ -114,19 +114,21 @@ def test_a_worker_is_killed(name, source, local, tmp_path):
     assert content(out) == content(local/('data' if name == 'flmk_prepare' else 'faces'))
 
 
-def test_the_scheduler_is_killed(source, local, tmp_path):
+@pytest.mark.parametrize('how', ['Ctrl-C', 'the scheduler is killed'])
+def test_a_run_is_stopped(how, source, local, tmp_path):
     "One line; what is stored stays, and a local run goes on with it."
     out = tmp_path/'out'
-    with running_cluster(tmp_path/'cluster') as (address, workers):
+    with running_cluster(tmp_path/'cluster') as (address, workers, scheduler):
         job = subprocess.Popen(command('flmk_prepare', '--source', source, '--data', out, '--size', 64, '--scheduler', address),
                                env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         wait_for(lambda: job.poll() is not None or len(list(out.rglob('*.png'))) > 20, 'the first images')
-        assert job.poll() is None, 'it was over before the workers could be stopped'
+        assert job.poll() is None, 'it was over before it could be stopped'
         for o in workers: os.killpg(o.pid, signal.SIGSTOP)
-        job.send_signal(signal.SIGINT)
-        said = job.communicate(timeout=60)
-        assert job.returncode == 130 and said[1] == 'flmk_prepare: interrupted\n', said
-        for o in workers: os.killpg(o.pid, signal.SIGKILL)
+        if how == 'Ctrl-C': job.send_signal(signal.SIGINT)
+        else: os.killpg(scheduler.pid, signal.SIGKILL)
+        _, err = job.communicate(timeout=120)
+    status, line = (130, 'interrupted') if how == 'Ctrl-C' else (2, 'went away; run again')
+    assert job.returncode == status and err.count('\n') == 1 and line in err, err
     assert list(out.glob('.*.part/imgs/*.png'))
     assert call('flmk_prepare', '--source', source, '--data', out, '--size', 64).returncode == 0
     assert content(out) == content(local/'data')

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['threaded_map', 'worker_processes', 'process_map']
 
-# %% ../../nbs/core/06_parallel.ipynb #92a0801d
-import os, signal
+# %% ../../nbs/core/06_parallel.ipynb #162409fa
+import logging, os, signal
 from collections import deque
 from concurrent.futures import CancelledError, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -41,8 +41,14 @@ def _start_worker():
 # %% ../../nbs/core/06_parallel.ipynb #14e9d934
 def _dask_client(scheduler):
     "A client of a Dask cluster that has a worker; raises `InputError` where Dask is missing, or nobody answers."
-    try: from distributed import Client
+    try:
+        from distributed import Client
+        from distributed.comm.addressing import parse_address
+        from distributed.comm.registry import get_backend
     except ModuleNotFoundError as e: raise InputError(f'--scheduler: {missing_extra(e) or e}') from None
+    for name in ('distributed', 'distributed.client', 'tornado.application'): logging.getLogger(name).setLevel(logging.CRITICAL)   # what a user can mend is told below, in one line
+    try: get_backend(parse_address(scheduler)[0])
+    except ValueError as e: raise InputError(f'--scheduler {scheduler} is no address ({e}): give one like tcp://host:8786') from e
     try:
         client = Client(scheduler, timeout=10, set_as_default=False)
         client.wait_for_workers(1, timeout=20)
