@@ -62,7 +62,7 @@ def missing_extra(
 # %% ../../nbs/core/00_files.ipynb #075417ca
 OPTION_RANGES = dict(
     n=(1, 10_000_000), seed=(0, 2**32 - 1), size=(16, 4096), img_size=(32, 1024), workers=(1, 256), bs=(1, 4096), epochs=(1, 10_000), rounds=(1, 1000),
-    limit=(0, 100_000_000), per_epoch=(1, 100_000_000), share=(0., 1.), lr=(0., 10.), wd=(0., 10.), average=(0., 1.), strength=(0., 10.), mark=(0., 100.), camera=(0, 99), seconds=(.01, 86_400.), max_pixels=(1, 178_000_000))
+    limit=(0, 100_000_000), per_epoch=(1, 100_000_000), share=(0., 1.), lr=(0., 10.), wd=(0., 10.), average=(0., 1.), strength=(0., 10.), openings=(0., 10.), mark=(0., 100.), camera=(0, 99), seconds=(.01, 86_400.), max_pixels=(1, 178_000_000))
 
 def _range_text(low, high): return f'from {low:g} to {high:g}' if isinstance(high, float) else f'from {low} to {high}'
 
