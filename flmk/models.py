@@ -419,7 +419,8 @@ class HeadCorrection(nn.Module):
         "`flmk.core.pose.fit_rotation` of box-normalised points, in operators that ONNX has."
         A = boxed.transpose(1, 2) @ self.inverse                                            # (n, 2, 3)
         a, b = A[:, :1], A[:, 1:]
-        across = a[..., [1, 2, 0]]*b[..., [2, 0, 1]] - a[..., [2, 0, 1]]*b[..., [1, 2, 0]]
+        turn = lambda o, k: torch.cat([o[..., k:], o[..., :k]], -1)
+        across = turn(a, 1)*turn(b, 2) - turn(a, 2)*turn(b, 1)                              # the cross product
         trace = A.square().sum((1, 2), keepdim=True)
         s = torch.maximum(across.square().sum(2, keepdim=True).sqrt(), 1e-3*trace)
         two = ((trace + s)*A - A @ A.transpose(1, 2) @ A) / (s*(trace + 2*s).sqrt())
