@@ -417,7 +417,7 @@ def validation_nme(
 ): # percent
     "NME on a validation loader."
     batches = ([t.as_subclass(torch.Tensor) for t in b] for b in dl)
-    return float(torch.cat([nme(model.eval()(x), p, 2) for x, p, _ in batches]).mean())
+    return float(torch.cat([nme(model.eval()(x), p, 2) for x, p, *_ in batches]).mean())
 
 # %% ../../nbs/tools/04_bench.ipynb #543777cb
 def _until(name, train, error, mark, most):
@@ -487,7 +487,6 @@ def flmk_bench(
     for kind, given, known in (('what', wanted, BENCHMARKS), ('models', models, MODELS)):
         for o in given:
             if o not in known: raise InputError(f'--{kind} {o} is unknown: choose from {", ".join(known)}')
-    if rounds < 1: raise InputError(f'--rounds {rounds} must be at least 1')
     predictor = TorchPredictor(model_path) if 'predicting' in wanted else None   # complain before the work begins
     source = source or practice_set(work, n, 384)
     for o in [o for o in BENCHMARKS if o in wanted]:
