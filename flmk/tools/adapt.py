@@ -171,11 +171,12 @@ def scaled_calibration(
 # %% ../../nbs/tools/06_adapt.ipynb #7c955a7e
 @cli
 def flmk_adapt(
-    model_path:str,  # a saved model, such as best.pth.tar
-    source:str,      # folder of labelled face crops in the challenge's layout: images and annot.pkl, 10 to some hundred
-    out:str='adapted.pth.tar', # file to write
+    model_path:str='best.pth.tar', # a saved model
+    source:str=None,               # folder of labelled face crops in the challenge's layout: images and annot.pkl, 10 to some hundred
+    out:str='adapted.pth.tar',     # file to write
 ):
     "Adapt a model to another definition of the 68 points: a correction of its answers in the head's frame, written only if it gains on faces it has not seen."
+    if source is None: raise InputError('--source is missing: name a folder with annot.pkl and images')
     pred, true, sigma = raw_predictions(model_path, source)
     check_labels(pred, true, source)
     corrected, adaptation = cross_validate(pred, true)
