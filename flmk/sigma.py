@@ -77,9 +77,9 @@ SHRINK_FACES = 50          # a point's own fit counts as much as the common one 
 def log_scale_error(
     z, # (m, ...) |error|/sigma
 ): # (...)
-    "By how much the logarithm of sigma is too small: the mean of what its one and its two ask for."
+    "By how much the logarithm of sigma is too small: what its one asks for, counted twice, and what its two asks for, in the mean."
     one, two = np.quantile(z, COVERAGE, axis=0)
-    return (np.log(one) + np.log(two/2))/2
+    return (2*np.log(one) + np.log(two/2))/3
 
 def fit_calibration(
     spread, # (n, 68) in unit coordinates
