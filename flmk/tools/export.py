@@ -30,6 +30,7 @@ def model_metadata(
                 pixels='of the input image; x right, y down; the origin is the centre of the top-left pixel',
                 sigma='standard deviation of each point along x and along y, in the same pixels',
                 nme='not measured' if info['nme'] is None else f"{info['nme']:.3f} % of the image's side on aflw_val",
+                **({'max_sigma': str(info['max_sigma'])} if info.get('max_sigma') else {}),
                 trained_on=trained_on or training_sets(info), licence=licence, reference=json.dumps(REFERENCE_SHAPE.astype(float).round(4).tolist()).replace(' ', ''))
 
 # %% ../../nbs/tools/01_export.ipynb #83d90024
