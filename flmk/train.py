@@ -29,6 +29,7 @@ from fastai.vision.core import TensorPoint
 from .augment import AugmentConfig
 from .core.files import atomic_write, check_range, cli, InputError, locked_folder, OPTION_RANGES, sweep_parts
 from .core.metrics import nme
+from .core.model_card import write_model_card
 from .data import face_dataloaders
 from .models import create_model, load_model, MODELS, read_checkpoint, save_model, WithAuxiliary, write_checkpoint
 
@@ -249,7 +250,8 @@ def save_best(self:CheckpointCallback):
     "Write the averaged weights, without the auxiliary net."
     net = self.average_cb.average.module
     settings = asdict(self.recipe) | dict(extra=Path(self.recipe.extra).name, epochs_done=self.epoch + 1)
-    save_model(self.folder/'best_model/best.pth.tar', getattr(net, 'model', net), self.recipe.model, self.recipe.img_size, self.best, settings)
+    path = save_model(self.folder/'best_model/best.pth.tar', getattr(net, 'model', net), self.recipe.model, self.recipe.img_size, self.best, settings)
+    write_model_card(path, dict(model=self.recipe.model, img_size=self.recipe.img_size, nme=self.best, settings=settings))
 
 # %% ../nbs/02_train.ipynb #94515f98
 def list_snapshots(
