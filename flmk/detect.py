@@ -49,7 +49,7 @@ class SceneData:
         n:int,            # scenes an epoch
         cutouts, backgrounds, photos=(), # as of `compose_scene`
         size:int=256,     # side in pixels
-        seed:int=1,
+        seed:int=1,       # another seed, other scenes
     ): self.n, self.sources, self.size, self.seed, self.epoch = n, (cutouts, backgrounds, photos), size, seed, 0
     def __len__(self): return self.n
     def __getitem__(self, k):
@@ -60,14 +60,23 @@ class FreshScenes(Callback):
     "Other scenes each epoch."
     def before_train(self): self.dls.train.dataset.epoch = self.epoch + 1
 
-# %% ../nbs/05_detect.ipynb #b73e5135
-def scene_dataloaders(train_data, valid_data, bs=16):
+# %% ../nbs/05_detect.ipynb #f0f935b7
+def scene_dataloaders(
+    train_data, # a `SceneData`
+    valid_data, # another
+    bs=16, # scenes in a batch
+):
     "fastai's DataLoaders of two `SceneData`; pictures become floats around 0 on the way."
     to_float = lambda b: (b[0].float()/63.75 - 2, b[1])
     make = partial(DataLoader, bs=bs, num_workers=0, after_batch=to_float)
     return DataLoaders(make(train_data, shuffle=True, drop_last=True), make(valid_data))
 
-def show_scenes(images, faces, n=4, titles=None):
+def show_scenes(
+    images, # (h, w, 3) uint8 each
+    faces, # for each image rows of centre, side, five points
+    n=4, # how many to show
+    titles=None, # one for each, or none
+):
     "Draw the squares and points of targets or predictions (rows of centre, side, five points)."
     fig, axes = plt.subplots(1, n, figsize=(2.2*n, 2.3))
     for i, ax in enumerate(axes):
@@ -84,7 +93,9 @@ _rows = '''16 3 16 16 - RE 2,  16 3 64 24 - RE 2,  24 3 96 32 - RE 1,  32 3 96 3
            64 5 160 64 - RE 1, 64 5 160 64 - RE 1, 64 3 192 80 - RE 2, 80 5 192 80 - RE 1, 80 5 192 80 - RE 1'''
 DETECTOR_TABLE = [row.split() for row in _rows.split(',')]      # input, kernel, expanded, output, -, activation, stride
 
-def separable_conv(channels:int):
+def separable_conv(
+    channels:int, # in and out
+):
     "A 3x3 convolution in each channel, then one across the channels."
     return nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False), _norm(channels),
                          nn.Conv2d(channels, channels, 1, bias=False), _norm(channels), nn.ReLU())
@@ -92,7 +103,9 @@ def separable_conv(channels:int):
 # %% ../nbs/05_detect.ipynb #95b714bb
 class DetectorNet(nn.Module):
     "From pictures (n, 3, h, w), sides that 32 divides, to maps (n, 14, h/s, w/s) at strides of 8, 16 and 32."
-    def __init__(self, width:int=48):
+    def __init__(self,
+        width:int=48, # channels of the maps from which faces are read
+    ):
         super().__init__()
         blocks = _blocks(DETECTOR_TABLE)
         self.stages = nn.ModuleList([nn.Sequential(*blocks[:5]), nn.Sequential(*blocks[5:8]), nn.Sequential(*blocks[8:])])
@@ -113,8 +126,13 @@ class DetectorNet(nn.Module):
         tops = [self.shared(smooth(F.relu(m))) for smooth, m in zip(self.smooth, self.pyramid(x))]
         return [torch.cat([self.score(m), self.face(m)], 1) for m in tops]
 
-# %% ../nbs/05_detect.ipynb #819cfbfd
-def cell_centres(h:int, w:int, stride:int, device='cpu'):
+# %% ../nbs/05_detect.ipynb #dfe560c0
+def cell_centres(
+    h:int, # rows
+    w:int, # columns
+    stride:int, # pixels a cell
+    device='cpu', # of the result
+):
     "The middles of a map's cells in pixels, row by row: (h*w, 2)."
     y, x = torch.meshgrid(torch.arange(h, device=device), torch.arange(w, device=device), indexing='ij')
     return torch.stack([x, y], -1).flatten(0, 1)*stride + (stride - 1)/2
@@ -162,8 +180,16 @@ def square_iou(
     overlap = (high - low).clamp(min=0).prod(-1)
     return overlap/(a[..., 2]**2 + b[..., 2]**2 - overlap)
 
-# %% ../nbs/05_detect.ipynb #f59b8a1a
-def face_terms(logit, raw, centres, stride, faces, index, positive):
+# %% ../nbs/05_detect.ipynb #28465482
+def face_terms(
+    logit, # (n, cells, 1) scores
+    raw, # (n, cells, 13) as the network says them
+    centres, # (cells, 2) of `cell_centres`
+    stride, # pixels a cell
+    faces, # (n, f, 14) of `face_targets`
+    index, # of `assign_cells`
+    positive, # of `assign_cells`
+):
     "Overlap (k,) of the k cells that have a face, their summed losses of squares and of points."
     n, c = positive.nonzero(as_tuple=True)
     truth = faces[n, index[n, c]]
@@ -204,7 +230,9 @@ def detector_learner(
 # %% ../nbs/05_detect.ipynb #897c3285
 class PixelDetector(nn.Module):
     "Pictures (n, h, w, 3) uint8 to a map (n, h/s, w/s, 14) for each stride, the score as a probability."
-    def __init__(self, model:DetectorNet):
+    def __init__(self,
+        model:DetectorNet, # trained
+    ):
         super().__init__()
         self.model = model.eval()
     def forward(self, images):
@@ -275,7 +303,11 @@ def train_detector(
     scenes:int=1600,   # an epoch
     heads:int=6000,    # rendered heads to compose the scenes from
     photos:str=None,   # folder of photographs without people, for backdrops
-    size:int=256, bs:int=16, lr:float=3e-3, workers:int=1, cbs=(),
+    size:int=256,      # side of the scenes, pixels
+    bs:int=16,         # scenes in a batch
+    lr:float=3e-3,     # highest learning rate
+    workers:int=1,     # processes that render the heads
+    cbs=(),            # further callbacks
 ): # the Learner, after training
     "Train a detector from nothing and export it; an hour or so on one core."
     cutouts, backgrounds = render_cutouts(heads, 1, workers=workers), render_backgrounds(max(heads//5, 1))

@@ -86,8 +86,11 @@ def load_detector(
         raise InputError(f'{path} is an ONNX file, but no face detector of this project: name one of export_detector')
     return session
 
-# %% ../../nbs/inference/05_detector.ipynb #8ec720d2
-def pad_image(image, multiple=32):
+# %% ../../nbs/inference/05_detector.ipynb #d9d218b2
+def pad_image(
+    image, # (height, width, 3) uint8
+    multiple=32, # of pixels, for both sides
+):
     "Black at the right and at the bottom up to whole multiples: (height, width, 3) in and out."
     h, w = image.shape[:2]
     out = np.zeros((-(-h//multiple)*multiple, -(-w//multiple)*multiple, 3), np.uint8)

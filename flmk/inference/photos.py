@@ -46,13 +46,21 @@ def quarter_turns(
     "Counterclockwise quarter turns that bring faces nearest to upright."
     return (np.round(np.nan_to_num(face_roll(five))/(np.pi/2)).astype(int)) % 4
 
-def turn_back(points, turns:int, img):
+def turn_back(
+    points, # (..., 2) in pixels of the turned image
+    turns:int, # 0 to 3, as for `np.rot90`
+    img, # the image before it was turned
+):
     "Points (..., 2) of `np.rot90(img, turns)` in pixels of `img`."
     h, w = img.shape[:2]
     x, y = np.moveaxis(np.asarray(points), -1, 0)
     return np.stack([(x, y), (w - 1 - y, x), (w - 1 - x, h - 1 - y), (y, h - 1 - x)][turns], -1)
 
-def turn_box(box, turns:int, img):
+def turn_box(
+    box, # x, y, width, height in pixels
+    turns:int, # 0 to 3, as for `np.rot90`
+    img, # the image before it is turned
+):
     "A box (x, y, width, height) of `img` in pixels of `np.rot90(img, turns)`."
     (h, w), (x, y, a, b) = img.shape[:2], box
     return [(x, y, a, b), (y, w - x - a, b, a), (w - x - a, h - y - b, a, b), (h - y - b, x, b, a)][turns]

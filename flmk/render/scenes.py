@@ -100,8 +100,11 @@ def draw_ball(
         spot, radius = at + rng.normal(0, .4, 2)*r, int(r*rng.uniform(.03, .15)) + 1
         cv2.circle(image, whole(spot), radius, (tone*rng.uniform(0, .6)).tolist(), -1, cv2.LINE_AA)
 
-# %% ../../nbs/render/08_scenes.ipynb #660567d2
-def draw_hand(rng, image):
+# %% ../../nbs/render/08_scenes.ipynb #408aea35
+def draw_hand(
+    rng, # random generator
+    image, # (S, S, 3) float32, 0..1
+):
     "A palm, five fingers and a forearm of one skin colour, in place."
     r, at, turn = len(image)*np.exp(rng.uniform(np.log(.02), np.log(.15))), rng.uniform(0, 1, 2)*len(image), rng.uniform(0, 6.3)
     tone = (SKIN_TONES[rng.integers(len(SKIN_TONES))]/255*rng.uniform(.6, 1.1)).clip(0, 1)
@@ -112,8 +115,12 @@ def draw_hand(rng, image):
         colour = (tone*rng.uniform(.8, 1)).tolist()
         cv2.line(image, spot(a, .7), spot(a, rng.uniform(1.3, 2.4)), colour, int(.4*r) + 1, cv2.LINE_AA)
 
-# %% ../../nbs/render/08_scenes.ipynb #d0833ec0
-def render_backgrounds(n:int, seed:int=1, size:int=320):
+# %% ../../nbs/render/08_scenes.ipynb #f26a6b60
+def render_backgrounds(
+    n:int, # how many
+    seed:int=1, # another seed, other ones
+    size:int=320, # side in pixels
+):
     "Backgrounds to cut backdrops from: (n, size, size, 3) uint8."
     return np.stack([np.uint8(random_background(np.random.default_rng([seed, k]), size)*255 + .5) for k in range(n)])
 
@@ -129,8 +136,14 @@ def read_photos(
     shrink = lambda img, s: img if s >= 1 else cv2.resize(img, None, fx=s, fy=s, interpolation=cv2.INTER_AREA)
     return [img for img in (shrink(img, side/max(img.shape[:2])) for img in photos) if min(img.shape[:2]) >= 60]
 
-# %% ../../nbs/render/08_scenes.ipynb #4d845219
-def cut_backdrop(rng, size, backgrounds, photos=(), share=.5):
+# %% ../../nbs/render/08_scenes.ipynb #4081c824
+def cut_backdrop(
+    rng, # random generator
+    size, # side in pixels
+    backgrounds, # of `render_backgrounds`
+    photos=(), # of `read_photos`
+    share=.5, # of photographs
+):
     "A random square of a background, or with probability `share` of a photograph: (size, size, 3) uint8."
     if len(photos) and rng.random() < share:
         img = photos[rng.integers(len(photos))]
@@ -168,13 +181,20 @@ def cutout_matrix(
     a = np.array([[c, -s], [s, c]]) @ np.diag([-1. if mirrored else 1., 1.])
     return np.concatenate([a, (centre - .5 - a @ (square[:2] + square[2]/2 - .5))[:, None]], 1)   # from edges to centres of pixels
 
-def move_points(points, matrix, mirrored):
+def move_points(
+    points, # (68, 2) of the cutout
+    matrix, # (2, 3)
+    mirrored, # whether left and right change places
+):
     "The 68 points through a map; mirrored ones change their numbers too."
     moved = points @ matrix[:, :2].T + matrix[:, 2]
     return moved[FLIP_ORDER] if mirrored else moved
 
-# %% ../../nbs/render/08_scenes.ipynb #92d7fb68
-def shrink_first(image, matrix):
+# %% ../../nbs/render/08_scenes.ipynb #fcebb69b
+def shrink_first(
+    image, # (S, S, 4) uint8
+    matrix, # (2, 3) from its pixels to the scene's
+):
     "Reduce an image to about the size that a map gives it, and adapt the map."
     size, scale = len(image), np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     if scale >= .6: return image, matrix
@@ -217,8 +237,14 @@ def faceless(
     image[..., :3] = np.where(face, blurred, image[..., :3])
     return image
 
-# %% ../../nbs/render/08_scenes.ipynb #330e799d
-def paste_part(rng, image, owner, part, corner):
+# %% ../../nbs/render/08_scenes.ipynb #29a13800
+def paste_part(
+    rng, # random generator
+    image, # (S, S, 3) float32, 0..1
+    owner, # (S, S) uint8: the number of the face that each pixel shows
+    part, # of `warp_cutout`
+    corner, # of `warp_cutout`
+):
     "Blend a warped cutout into the scene, its light changed a little, in place; its pixels belong to nobody."
     (x, y), (h, w) = corner, part.shape[:2]
     place, cover = (slice(y, y+h), slice(x, x+w)), part[..., 3:]
@@ -226,7 +252,13 @@ def paste_part(rng, image, owner, part, corner):
     image[place] += np.minimum(part[..., :3]*gain, cover) - image[place]*cover
     owner[place][cover[..., 0] > .5] = 0
 
-def claim_face(owner, part, corner, points, number):
+def claim_face(
+    owner, # (S, S) uint8: the number of the face that each pixel shows
+    part, # of `warp_cutout`
+    corner, # of `warp_cutout`
+    points, # (68, 2) in pixels of the scene
+    number, # of the face
+):
     "Mark the face's visible pixels as belonging to a number, in place."
     (x, y), hull = corner, np.zeros(part.shape[:2], np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(np.int32(np.round(points - corner))), 1)
@@ -250,8 +282,13 @@ def paste_cutout(
         if not without: claim_face(owner, *warped, points, number)
     return None if without else points
 
-# %% ../../nbs/render/08_scenes.ipynb #9396bd0a
-def draw_occluder(rng, image, owner, square):
+# %% ../../nbs/render/08_scenes.ipynb #0e75e5ae
+def draw_occluder(
+    rng, # random generator
+    image, # (S, S, 3) float32, 0..1
+    owner, # (S, S) uint8: the number of the face that each pixel shows
+    square, # (4,) the face's box
+):
     "A disc, a bar or a box in front of a part of a face, in place."
     side, whole = square[2], lambda p: np.int32(p).tolist()
     at, to = square[:2] + side/2 + rng.normal(0, .35, 2)*side, side*rng.normal(0, 1, 2)
@@ -263,8 +300,10 @@ def draw_occluder(rng, image, owner, square):
         if kind == 1: cv2.line(img, whole(at - to), whole(at + to), c, thick)
         if kind == 2: cv2.rectangle(img, whole(at), whole(at + .6*to), c, -1)
 
-# %% ../../nbs/render/08_scenes.ipynb #5c49c8f2
-def tone_curves(rng):
+# %% ../../nbs/render/08_scenes.ipynb #22f452cd
+def tone_curves(
+    rng, # random generator
+):
     "Gamma, contrast, brightness and tint as one table (256, 3) uint8."
     x = np.linspace(0, 1, 256)[:, None]**(np.exp(rng.normal(0, .3)) if rng.random() < .6 else 1)
     if rng.random() < .6: x = (x - .5)*rng.uniform(.6, 1.4) + .5 + rng.normal(0, .07)
@@ -272,18 +311,26 @@ def tone_curves(rng):
     return np.uint8(np.clip(x + np.zeros(3), 0, 1)*255 + .5)
 
 @lru_cache
-def white_noise(side=512):
+def white_noise(
+    side=512, # pixels
+):
     "Noise without any pattern, made once: (side, side)."
     return np.random.default_rng(0).standard_normal((side, side), np.float32)
 
-def add_grain(rng, image):
+def add_grain(
+    rng, # random generator
+    image, # (S, S, 3) uint8
+):
     "Noise, from another place of the tile each time; (S, S, 3) uint8 in and out."
     grain = np.roll(white_noise(), rng.integers(0, 512, 2), (0, 1))
     grain = np.tile(grain, (-(-len(image)//512),)*2)[:len(image), :len(image)]
     return np.uint8(np.clip(image + grain[..., None]*np.float32(255*rng.uniform(.005, .06)), 0, 255))
 
-# %% ../../nbs/render/08_scenes.ipynb #ec2c5ed3
-def soften_or_sharpen(rng, image):
+# %% ../../nbs/render/08_scenes.ipynb #08c828b6
+def soften_or_sharpen(
+    rng, # random generator
+    image, # (S, S, 3) uint8
+):
     "Blurred, sharpened, or enlarged from fewer pixels, and often none of these; uint8 in and out."
     size, kind = len(image), rng.choice(['none', 'blur', 'sharp', 'small'], p=[.5, .25, .15, .1])
     if kind == 'blur': return cv2.GaussianBlur(image, (0, 0), rng.uniform(.4, 1.5))
@@ -306,22 +353,32 @@ def photograph(
     if rng.random() > .4: return image
     return cv2.imdecode(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))])[1], cv2.IMREAD_COLOR)
 
-# %% ../../nbs/render/08_scenes.ipynb #475d76b0
-def sample_layout(rng, size):
+# %% ../../nbs/render/08_scenes.ipynb #38532af1
+def sample_layout(
+    rng, # random generator
+    size, # of the scene, pixels
+):
     "Sides of the faces' squares in pixels, ascending; often just one, sometimes none."
     kind = rng.choice(['none', 'one', 'few', 'crowd'], p=[.12, .38, .3, .2])
     n = dict(none=0, one=1, few=rng.integers(2, 5), crowd=rng.integers(5, 13))[kind]
     largest = dict(none=1, one=1., few=.55, crowd=.25)[kind]
     return np.sort(size*np.exp(rng.uniform(np.log(12/size), np.log(largest), n)))
 
-def sample_angle(rng):
+def sample_angle(
+    rng, # random generator
+):
     "In-plane rotation in radians: about upright, about lying or on the head, any."
     kind = rng.random()
     if kind < .55: return rng.normal(0, .2)
     if kind < .75: return rng.choice([-1, 1, 2])*np.pi/2 + rng.normal(0, .15)
     return rng.uniform(-np.pi, np.pi)
 
-def sample_place(rng, size, side, taken):
+def sample_place(
+    rng, # random generator
+    size, # side in pixels
+    side, # of the square, pixels
+    taken, # list of centre and side
+):
     "A centre for a face, away from those that are there in most cases; None where six tries found no room."
     for _ in range(6):
         centre = rng.uniform(-.02, 1.02, 2)*size if side < .6*size else rng.uniform(.3, .7, 2)*size
@@ -350,13 +407,20 @@ def compose_scene(
     return SimpleNamespace(image=photograph(rng, image), squares=squares, hidden=np.array([hidden_share(owner, n, p) for n, p, _ in heads]),
                            points=np.reshape([p for _, p, _ in heads], (-1, 68, 2)), yaw=np.array([y for *_, y in heads]))
 
-def hidden_share(owner, number, points):
+def hidden_share(
+    owner, # (S, S) uint8: the number of the face that each pixel shows
+    number, # of the face
+    points, # (68, 2) in pixels of the scene
+):
     "How much of a face's outline shows something else, or lies outside the picture: 0 to 1."
     area = cv2.contourArea(cv2.convexHull(points.astype(np.float32)))
     return float(np.clip(1 - (owner == number).sum()/max(area, 1), 0, 1))
 
-# %% ../../nbs/render/08_scenes.ipynb #6cd801e2
-def scene_record(name, scene):
+# %% ../../nbs/render/08_scenes.ipynb #d2814b19
+def scene_record(
+    name, # of the file
+    scene, # of `compose_scene`
+):
     "What `scenes.json` says of a file."
     numbers = lambda x: np.round(x, 2).tolist()
     faces = [dict(box=numbers(b), points=numbers(five_points(p)), hidden=round(float(h), 3), yaw=round(float(y), 1))
