@@ -1,7 +1,7 @@
 "The house: imports run down only, public names are explained, and the words are the field's."
-import ast
 import importlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -49,5 +49,20 @@ def faults(name):
 def test_public_names_are_explained(name): assert list(faults(name)) == []
 
 
-if __name__ == '__main__':
-    for name in modules: print(*faults(name), sep='\n', end='')
+# Words that were used before the field's: see the glossary in nbs/index.ipynb.
+WORDS = dict(doubt=r'(?<!in )\bdoubt', look_twice=r'\blook_twice\b|\blook twice\b', sharpen=r'\bsharpen\(', trembling=r'\btrembl', film=r'\bfilms?\b', feeding=r'\b(?:feeding|to be fed)\b',
+             strangers=r"\bstrangers?\b", knows_where=r'head that knows where', by_heart=r'\bby heart\b', looks_and_things=r'\b(?:20_things|19_looks|flmk\.(?:looks|things|scene|faces|landmarks|files|deploy|photos|importing|sketch)\b)',
+             folded=r'worked into the conv', average_face=r'average face as a start|\bmean face as a start')
+
+
+def sources(path):
+    "The lines that people wrote: of a notebook its cells, not its outputs."
+    text = path.read_text(encoding='utf-8')
+    if path.suffix != '.ipynb': return text.splitlines()
+    return [line for cell in json.loads(text)['cells'] for line in ''.join(cell['source']).splitlines()]
+
+
+@pytest.mark.parametrize('path', [p.relative_to(root).as_posix() for p in texts if p.name != 'test_house.py'])
+def test_words(path):
+    found = [f'{word}: {line.strip()[:120]}' for line in sources(root/path) for word, pattern in WORDS.items() if re.search(pattern, line, re.I)]
+    assert found == []
