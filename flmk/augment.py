@@ -34,12 +34,12 @@ class AugmentConfig:
     warp:float=.03         # smooth distortion, of the image's side
     p_background:float=.3  # what is far from the face replaced by another image
     shade:float=.3         # light from one side
-    brightness:float=.15
+    brightness:float=.15   # added to values between 0 and 1
     contrast:float=.25     # of its logarithm
     saturation:float=.4    # of its logarithm
     hue:float=.25          # radians
     p_shuffle:float=.1     # colour channels exchanged
-    p_gray:float=.15
+    p_gray:float=.15       # without colours
     tone:float=.35         # middle tones brighter or darker
     p_blur:float=.2        # blurred, as much as 2 pixels
     p_sharpen:float=.15    # the opposite of blurred
@@ -142,7 +142,9 @@ def _reflect(g, side):
     g = (g + 1)/4
     return (g - g.round()).abs_().mul_(4).sub_(1).clamp_(1/side - 1, 1 - 1/side)
 
-def to_float_images(x):
+def to_float_images(
+    x, # images, uint8 or floats between 0 and 1
+): # the same as floats
     "Bytes as floats between 0 and 1; floats as they are."
     return x.contiguous().float().mul_(1/255) if x.dtype == torch.uint8 else x
 
@@ -193,7 +195,11 @@ def face_mask(
     return F.interpolate(mask, (size, size), mode='bilinear', align_corners=False)
 
 # %% ../nbs/10_augment.ipynb #812f8fd2
-def change_background(x, p, s:AugmentConfig):
+def change_background(
+    x,               # (n, 3, height, width) images, floats between 0 and 1
+    p,               # (n, 68, 2) points in unit coordinates
+    s:AugmentConfig, # how strong
+): # the images
     "Replace what is far from the face by the next image of the batch, in some images (n, 3, h, w), in place."
     i = _rows(len(x), s.p_background, x.device)
     return x.index_copy_(0, i, _take(x, i - 1).lerp_(_take(x, i), face_mask(p[i], x.shape[-1])))
@@ -229,7 +235,10 @@ def random_colour(
     return M*c[:, None, None], b[:, None].expand(-1, 3)
 
 # %% ../nbs/10_augment.ipynb #9d8faafe
-def change_colour(x, s:AugmentConfig):
+def change_colour(
+    x,               # (n, 3, height, width) images, floats between 0 and 1
+    s:AugmentConfig, # how strong
+): # the images
     "Change the colours of images (n, 3, h, w) between 0 and 1, then their middle tones."
     M, b = random_colour(len(x), s, x.device)
     x = torch.baddbmm(b[..., None], M, x.flatten(2)).view_as(x).clamp_(1e-4, 1)
@@ -237,7 +246,10 @@ def change_colour(x, s:AugmentConfig):
     return x.reciprocal_().mul_(k).add_(1 - k).reciprocal_()                 # 1/(1 - k + k/x): all in place
 
 # %% ../nbs/10_augment.ipynb #d282456f
-def change_light(x, s:AugmentConfig):
+def change_light(
+    x,               # (n, 3, height, width) images, floats between 0 and 1
+    s:AugmentConfig, # how strong
+): # the images
     "Brighten images (n, 3, h, w) on one side and darken them on the other, in place."
     c = torch.linspace(-1, 1, x.shape[-1], device=x.device)
     slope = torch.randn(len(x), 2, 1, 1, device=x.device)*s.shade
@@ -268,7 +280,10 @@ def _blur(x, sigma):
     return _by_opencv(lambda a, s, b: cv2.GaussianBlur(a, (9, 9), s, b, borderType=cv2.BORDER_REPLICATE), x, sigma)
 
 # %% ../nbs/10_augment.ipynb #94999733
-def change_sharpness(x, s:AugmentConfig):
+def change_sharpness(
+    x,               # (n, 3, height, width) images, floats between 0 and 1
+    s:AugmentConfig, # how strong
+): # the images
     "Blur some images (n, 3, h, w), by up to 2 pixels, and sharpen some others, in place."
     kind = torch.rand(len(x), device=x.device)
     i = (kind < s.p_blur + s.p_sharpen).nonzero()[:, 0]
@@ -296,7 +311,10 @@ def _coarsen(x, factor):
         cv2.resize(cv2.resize(a, None, fx=1/k, fy=1/k, interpolation=cv2.INTER_AREA), (w, h), b, interpolation=cv2.INTER_LINEAR)
     return _by_opencv(change, x, factor)
 
-def change_resolution(x, s:AugmentConfig):
+def change_resolution(
+    x,               # (n, 3, height, width) images, floats between 0 and 1
+    s:AugmentConfig, # how strong
+): # the images
     "Shrink some images (n, 3, h, w) to a half, a third or a quarter and enlarge them again, in place."
     i = _rows(len(x), s.p_lowres, x.device)
     return x.index_copy_(0, i, _coarsen(_take(x, i), torch.randint(2, 5, (len(i),), device=x.device)))
@@ -308,7 +326,10 @@ def _noise(places, device):
     z = torch.randn(4, places, generator=torch.Generator().manual_seed(0)).to(device)
     return z[:3] + .7*z[3]
 
-def add_noise(x, s:AugmentConfig):
+def add_noise(
+    x,               # (n, 3, height, width) images, floats between 0 and 1
+    s:AugmentConfig, # how strong
+): # the images
     "Noise, in place, for images (n, 3, h, w): as much as fits each one's own draw, from a random place of twice as much as is needed."
     n, c, h, w = x.shape
     level = torch.rand(n, 1, 1, 1, device=x.device)**2 * s.noise
@@ -317,7 +338,10 @@ def add_noise(x, s:AugmentConfig):
     return x.addcmul_(z.transpose(0, 1), level)
 
 # %% ../nbs/10_augment.ipynb #08622530
-def random_erase(x, s:AugmentConfig):
+def random_erase(
+    x,               # (n, 3, height, width) images, floats between 0 and 1
+    s:AugmentConfig, # how strong
+): # the images
     "Cover a part of some images (n, 3, h, w) by a colour or by a piece of another image of the batch, in place."
     i = _rows(len(x), s.p_erase, x.device)
     n, c = len(i), torch.linspace(-1, 1, x.shape[-1], device=x.device)

@@ -129,7 +129,9 @@ def cli(
 MAX_MODEL_BYTES = 15_000_000
 
 # %% ../../nbs/core/00_files.ipynb #694a5c2e
-def flush_to_disk(path):
+def flush_to_disk(
+    path, # of a file or a folder
+):
     "Wait until a file, or a folder's list of names, is on the disk."
     fd = os.open(path, os.O_RDONLY)
     try: os.fsync(fd)

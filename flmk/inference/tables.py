@@ -55,7 +55,7 @@ def _cell(value):
 
 def csv_row(
     about, # values of the first columns: image, or frame and seconds
-    face:Face
+    face:Face, # one face of it
 ): # a line with its end; numbers with two decimals, nothing where one is unknown
     "A face as comma-separated values."
     numbers = [*face.box, face.score, *np.ravel(face.points), face.pitch, face.yaw, face.roll, *face.sigma]
@@ -68,7 +68,7 @@ _round = lambda v: round(float(v), 2) if np.isfinite(v) else None
 
 def json_face(
     about:dict, # image, or frame and seconds
-    face:Face
+    face:Face, # one face of it
 ): # dict of plain types, as in flmk/assets/faces.schema.json
     "A face as JSON has it; null where a number is unknown."
     about = {k: printable(v, 10_000) if isinstance(v, str) else v for k, v in about.items()}
