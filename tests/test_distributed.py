@@ -56,7 +56,7 @@ def test_two_processes(data, tmp_path):
     out = launch(2, '--data', data, '--checkpoint', two)
     assert out.count('best.pth.tar') == 1 and out.count('valid_loss') == 1
     a, b = log(one), log(two)
-    assert [r['epoch'] for r in b] == ['0', '1'] and [r['lr'] for r in b] == [r['lr'] for r in a]
+    assert [r['epoch'] for r in b] == ['1', '2'] and [r['lr'] for r in b] == [r['lr'] for r in a]
     assert float(b[-1]['nme']) == pytest.approx(float(a[-1]['nme']), rel=.1) and a[-1]['nme'] != b[-1]['nme']
     names = lambda o: sorted(p.relative_to(o) for p in o.rglob('*') if p.is_file())
     assert names(one) == names(two)
@@ -64,7 +64,7 @@ def test_two_processes(data, tmp_path):
     assert {k: v.shape for k, v in one_file.items()} == {k: v.shape for k, v in two_file.items()}
 
     # What is left of `two` when it is cut off after its first epoch goes on to the same end.
-    last = two/'snapshot/checkpoint_epoch_1.pth.tar'
+    last = two/'snapshot/checkpoint_epoch_2.pth.tar'
     whole = torch.load(last, weights_only=True)
     last.unlink()
     launch(2, '--data', data, '--checkpoint', two, '--resume')

@@ -93,7 +93,7 @@ def flmk_predict(
     blur:bool=False,               # write copies with the faces that were found made unrecognisable
     crop_out:str=None,             # folder for upright crops of the photographs' faces, 384 x 384 pixels
     crops:bool=False,              # the photographs are face crops, to be used as they are
-    detector:str=None,             # model file for OpenCV's FaceDetectorYN; without it, OpenCV's cascades search
+    detector:str=None,             # model file for OpenCV's FaceDetectorYN, or the word rendered for the one inside the package; without it, OpenCV's cascades search
     min_score:float=0.,            # leave out faces to which the detector gives a lower score
     min_size:int=0,                # leave out smaller faces, in pixels
     camera:int=None,               # number of a camera, until Ctrl-C or --seconds
