@@ -62,7 +62,7 @@ def bare(tmp, package):
 def photo(tmp_path_factory):
     "A rendered face in a larger picture, where the cascades find it."
     from flmk.render.generate import render_face
-    img, points = render_face(77, 1, 300)
+    img, points = render_face(31, 3, 300)
     whole = np.full((420, 500, 3), 110, np.uint8)
     whole[60:360, 100:400] = img
     path = tmp_path_factory.mktemp('photo')/'photo.jpg'
