@@ -6,14 +6,13 @@
 __all__ = ['relabel', 'relabel_folder']
 
 # %% ../../nbs/tools/07_relabel.ipynb #847a2604
-import os, shutil
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 from ..core.annotations import write_annotations
 from ..core.files import cli, InputError
-from ..core.metrics import nme
 from ..core.points import REGIONS
 from ..inference.landmarks import predict_crops
 from ..predictor import load_predictor
