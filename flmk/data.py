@@ -17,11 +17,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-import flmk.operators
 from fastai.data.all import *
 from fastai.interpret import plot_top_losses
 from fastai.vision.core import PILImage, TensorImage, TensorPoint
-from fastai.vision.data import ImageBlock, PointBlock
+from fastai.vision.data import PointBlock
 
 from .augment import Augment, AugmentConfig, to_float_images
 from .core.crop import letterbox, NORMALISATION, read_letterboxed

@@ -17,14 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import flmk.operators
 from fastai.basics import *
 from fastai.callback.schedule import *
 from fastai.callback.training import GradientClip
 
 from .core.crop import five_points
-from .core.files import atomic_write, InputError
-from .inference.detector import box_overlaps, DETECTOR_STRIDES, OnnxDetector
+from .core.files import atomic_write
+from .inference.detector import box_overlaps, DETECTOR_STRIDES
 from .models import _blocks, _norm
 from .render.scenes import compose_scene, read_photos, render_backgrounds, render_cutouts
 from .train import EMACallback

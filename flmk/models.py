@@ -24,7 +24,6 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 
-import flmk.operators
 from torchvision.models import mobilenetv2, mobilenetv3, shufflenet_v2_x1_5
 from torchvision.ops.misc import Conv2dNormActivation
 

@@ -16,7 +16,7 @@ import torch
 
 from .core.annotations import read_entries
 from .core.files import cli, image_size, InputError, MAX_MODEL_BYTES, progress
-from .core.points import FLIP_ORDER, N_POINTS, REGIONS
+from .core.points import FLIP_ORDER, REGIONS
 from .inference.landmarks import mean_sigma, predict_crops
 from .models import PixelModel, read_checkpoint, TorchPredictor, write_checkpoint
 from .render.background import random_background

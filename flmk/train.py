@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-import flmk.operators
 from fastai.basics import *
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.schedule import *

@@ -1,5 +1,4 @@
 "`flmk_import` and `flmk_eval --report`, as a user types them: black-box, on rendered faces."
-import io
 import re
 import shutil
 import signal

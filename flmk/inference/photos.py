@@ -18,9 +18,9 @@ import numpy as np
 from ..core.crop import crop_around_box, crop_around_points, face_roll, square_overlap
 from ..core.files import atomic_write, image_size, IMAGE_SUFFIXES, InputError, read_image, VIDEO_SUFFIXES
 from ..core.points import draw_points, REFERENCE_SHAPE
-from .faces import FaceDetector, find_faces
+from .faces import find_faces
 from .landmarks import Crop, max_sigma, mean_sigma, predict_crops
-from .tables import Face, face_records
+from .tables import face_records
 
 # %% ../../nbs/inference/03_photos.ipynb #8d885b79
 def find_files(

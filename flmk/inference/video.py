@@ -20,7 +20,7 @@ from ..core.files import InputError
 from ..core.points import N_POINTS
 from .faces import find_faces
 from .landmarks import Crop, max_sigma, mean_sigma, predict_crops
-from .photos import draw_faces, predict_boxes
+from .photos import predict_boxes
 from .tables import face_records
 
 # %% ../../nbs/inference/04_video.ipynb #1bf21852

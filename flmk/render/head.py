@@ -13,7 +13,7 @@ __all__ = ['SKIN', 'EYE', 'TONGUE', 'LASH', 'HEAD_ASSET', 'LANDMARK_VERTICES', '
            'mirrored_landmark_vertices', 'principal_shapes', 'landmark_arrays', 'build_head', 'save_head']
 
 # %% ../../nbs/render/00_head.ipynb #eac95717
-import json, re
+import re
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fastcore.script import Param
 
-from ..core.files import check_range, cli, InputError, printable, progress, VIDEO_SUFFIXES
+from ..core.files import cli, InputError, printable, progress, VIDEO_SUFFIXES
 from ..core.parallel import process_map
 from ..inference.faces import FaceDetector
 from ..inference.photos import blur_faces, copy_names, draw_faces, DRAW_STYLES, find_files, predict_file
