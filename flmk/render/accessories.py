@@ -177,7 +177,13 @@ ACCESSORY_ODDS = {beard_parts: .25, hat_parts: .12, glasses_parts: .2, hand_part
 
 def sample_accessories(
     rng, # a NumPy random generator
-    who, # of `build_figure`
+    who, # of `build_figure`; the names of what it wears are kept in `who.wears`
 ): # a list of `Mesh`
     "A random choice of accessories, by `ACCESSORY_ODDS`."
-    return [part for make, odds in ACCESSORY_ODDS.items() if rng.random() < odds for part in make(rng, who)]
+    parts, who.wears = [], []
+    for make, odds in ACCESSORY_ODDS.items():
+        if rng.random() >= odds: continue
+        worn = make(rng, who)
+        if worn: who.wears.append(make.__name__.removesuffix('_parts'))    # no beard grows on women and children
+        parts += worn
+    return parts
