@@ -6,15 +6,17 @@
 __all__ = ['TEETH', 'HAIR', 'CLOTH', 'ACCESSORY', 'SKIN_TONES', 'HAIR_COLOURS', 'HAIR_ODDS', 'IRIS_COLOURS', 'HAIR_STYLES',
            'gamma_decode', 'gamma_encode', 'random_colour', 'sample_colours', 'sample_hair', 'head_mesh', 'fit_skull',
            'build_figure', 'rest_landmarks', 'smoothstep', 'alpha_blend', 'proximity_weight', 'paint_skin',
-           'paint_lips', 'paint_makeup', 'paint_brows', 'paint_stubble', 'eye_fronts', 'eye_colours', 'tooth_colours',
-           'teeth_parts', 'skin_pixels', 'paint_eyes_and_teeth', 'perturb_normals', 'above_hairline', 'cloth_colours',
-           'skin_colours', 'paint_surfaces', 'render_bust', 'sample_hair_roots', 'push_out_of_skull', 'grow_strands',
-           'strand_ribbons', 'comb_direction', 'hair_parts', 'beard_parts']
+           'paint_lips', 'paint_makeup', 'paint_brows', 'paint_stubble', 'lid_curves', 'lid_heights', 'paint_lids',
+           'eye_fronts', 'eye_colours', 'tooth_colours', 'teeth_parts', 'skin_pixels', 'lid_shadow',
+           'paint_eyes_and_teeth', 'perturb_normals', 'above_hairline', 'cloth_colours', 'skin_colours',
+           'paint_surfaces', 'render_bust', 'sample_hair_roots', 'push_out_of_skull', 'grow_strands', 'strand_ribbons',
+           'comb_direction', 'hair_parts', 'beard_parts']
 
 # %% ../../nbs/render/02_appearance.ipynb #3ab4dc36
 from functools import lru_cache
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 
 from ..core.pose import rotation_matrix
@@ -213,7 +215,7 @@ def paint_brows(
             away[zone] = np.minimum(away[zone], np.hypot(x-ax-t*(bx-ax), y-ay-t*(by-ay)) / thick)
     comb = noise_at(rng, at[:, 0]*1.4 + at[:, 1]*.6, at[:, 1]*.35, 10, .5)
     amount = 1 - smoothstep(away/rng.uniform(.16, .55) + .25*comb, .55, 1.2)
-    alpha_blend(skin.colour, np.minimum(person.hair*rng.uniform(.4, 1.1), .35), amount*rng.uniform(.3, 1))
+    alpha_blend(skin.colour, np.minimum(person.hair*rng.uniform(.4, 1.1), .6*person.skin), amount*rng.uniform(.3, 1))
 
 # %% ../../nbs/render/02_appearance.ipynb #058e9f9e
 def paint_stubble(
@@ -226,10 +228,49 @@ def paint_stubble(
     top = np.interp(at[:, 2], [-4, 0, 4], [landmarks[48, 1]-.4, landmarks[2, 1], landmarks[1, 1]])
     beard = smoothstep(at[:, 1]-top, -.6, 1.2) * (1 - smoothstep(at[:, 1], landmarks[8, 1]+.8, landmarks[8, 1]+2.5)) * (at[:, 2] < 4.5)
     height = np.abs(at[:, 1] - (landmarks[33, 1]+landmarks[51, 1])/2 + .1)
-    lip = (1 - smoothstep(height, .35, .75)) * (np.abs(at[:, 0]) < landmarks[54, 0]+.3) * (at[:, 2] < 0)
+    lip = (1 - smoothstep(height, .35, .75)) * (1 - smoothstep(np.abs(at[:, 0]), landmarks[54, 0]-1, landmarks[54, 0]+.4)) * (at[:, 2] < 0)
     beard = beard*{'full': 1, 'lip': 0, 'chin': proximity_weight(at, landmarks[8], 2.6)}[rng.choice(['full', 'lip', 'chin'], p=[.6, .2, .2])]
     grain = noise_at(rng, at[:, 0]*2, at[:, 1]*2 + at[:, 2], 9, .5)
     alpha_blend(skin.colour, person.hair*.7, np.maximum(beard, lip)*np.clip(.8 + .3*grain, 0, 1)*rng.uniform(.2, .95))
+
+# %% ../../nbs/render/02_appearance.ipynb #7048f251
+@lru_cache
+def lid_curves(): # for the eyes at the left and at the right: corners (2,) in x, and coefficients (2, 4) of the upper and the lower lid
+    "The lids of the mean head as cubics y(x) through their four landmarks, centimetres."
+    marks = rest_landmarks()
+    lids = ((36, 37, 38, 39), (36, 41, 40, 39)), ((42, 43, 44, 45), (42, 47, 46, 45))
+    return [(marks[pair[0][::3], 0], [np.polyfit(*marks[list(lid), :2].T, 3) for lid in pair]) for pair in lids]
+
+# %% ../../nbs/render/02_appearance.ipynb #fb852d16
+def lid_heights(
+    at, # (n, 3) rest coordinates of skin
+): # numbers (k,) of those near an eye, and for each: centimetres over the upper lid, under the lower lid, and 0..1 inside the corners
+    "Where skin is, relative to the lids of the nearer eye."
+    near = np.flatnonzero((np.abs(at[:, 1] - rest_landmarks()[36, 1]) < 1.6) & (np.abs(np.abs(at[:, 0]) - 3.1) < 2) & (at[:, 2] < 0))
+    x, y = at[near, 0], at[near, 1]
+    over, under, inside = np.zeros((3, len(near)), np.float32)
+    for (low, high), (upper, lower) in lid_curves():
+        some = np.abs(x - (low + high)/2) < 2
+        xs = np.clip(x[some], low, high)
+        over[some], under[some] = np.polyval(upper, xs) - y[some], y[some] - np.polyval(lower, xs)
+        inside[some] = 1 - smoothstep(np.abs(x[some] - xs), 0, .15)
+    return near, over, under, inside
+
+# %% ../../nbs/render/02_appearance.ipynb #b47d63d1
+def paint_lids(
+    rng,    # a NumPy random generator; one derived from it is used, so that all else about a face stays
+    skin,   # of `skin_pixels`; its `colour` (n, 3) is changed in place
+    person, # a namespace: colours `skin` and `hair`, male, child
+):
+    "The line of the lashes along both lids, and the fold above the upper one."
+    rng = rng.spawn(1)[0]
+    near, over, under, inside = lid_heights(skin.at)
+    c, lash = skin.colour[near], np.minimum(person.hair*.3, .02)
+    for height, width, amount in ((over, rng.uniform(.04, .2), rng.uniform(.3, 1)), (under, rng.uniform(.02, .12), rng.uniform(0, .7))):
+        alpha_blend(c, lash, amount*inside*(1 - smoothstep(height, .4*width, 1.5*width))*(height > -.3))
+    width, fold = rng.uniform(.05, .16), over - rng.uniform(.25, .75)
+    c *= 1 - (rng.uniform(0, .8)*inside*(1 - smoothstep(np.abs(fold), .3*width, 1.5*width)))[:, None]
+    skin.colour[near] = c
 
 # %% ../../nbs/render/02_appearance.ipynb #bae4ecdd
 IRIS_COLOURS = np.array([[70, 40, 22], [95, 65, 35], [90, 115, 145], [85, 110, 75], [40, 26, 18], [110, 120, 125]])
@@ -250,9 +291,9 @@ def eye_colours(
     "White, iris and pupil."
     gaze = rng.normal(0, [.2, .1]).astype(np.float32)
     d = at[:, :2] - eye_fronts()[(at[:, 0] > 0).astype(int), :2] - gaze
-    r = np.hypot(d[:, 0], d[:, 1])[:, None] / rng.uniform(.5, .62)
+    r = np.hypot(d[:, 0], d[:, 1])[:, None] / rng.uniform(.54, .68)
     iris = gamma_decode(IRIS_COLOURS[rng.integers(len(IRIS_COLOURS))]*rng.uniform(.7, 1.3))
-    colour = gamma_decode([228, 220, 214])*rng.uniform(.5, 1) * (1 - .3*smoothstep(np.abs(at[:, :1]), 3.6, 4.4))
+    colour = gamma_decode([228, 216, 208])*rng.uniform(.25, .9) * (1 - .3*smoothstep(np.abs(at[:, :1]), 3.6, 4.4))
     colour = colour + (1 - smoothstep(r, .88, 1.05))*(iris*(.5 + .7*r*(r < .85)) - colour)
     return colour + (1 - smoothstep(r, rng.uniform(.3, .4), .48))*(.004 - colour)
 
@@ -284,6 +325,18 @@ def skin_pixels(
     lips, mouth, ears = buf.masks[where].T
     return SimpleNamespace(colour=buf.colour[where], at=buf.at[where], lips=lips, mouth=mouth, ears=ears)
 
+
+# %% ../../nbs/render/02_appearance.ipynb #bd7aac03
+def lid_shadow(
+    rng, # a NumPy random generator; one derived from it is used
+    buf, # of `trace`
+): # (n, 1) for the pixels of eyes: 1 is full light
+    "How much light reaches each pixel of the eyes."
+    eye, side = buffer_to_image(buf, np.float32(buf.material == EYE)), 2*(len(buf.hit)//60) + 3
+    open = cv2.blur(eye, (side, side))[buf.hit][buf.material == EYE]
+    return 1 - rng.spawn(1)[0].uniform(.2, .9)*(1 - smoothstep(open, .25, 1))[:, None]
+
+# %% ../../nbs/render/02_appearance.ipynb #98d86610
 def paint_eyes_and_teeth(
     rng,    # a NumPy random generator
     buf,    # of `trace`; its colours are changed in place
@@ -291,7 +344,7 @@ def paint_eyes_and_teeth(
 ):
     "Colour eyes, lashes, teeth and tongue."
     at, m, c = buf.at, buf.material, buf.colour
-    c[m == EYE] = eye_colours(rng, at[m == EYE])
+    c[m == EYE] = eye_colours(rng, at[m == EYE])*lid_shadow(rng, buf)
     c[m == TEETH] = tooth_colours(rng, at[m == TEETH])
     c[m == TONGUE] = person.skin*[.8, .35, .35]
     c[m == LASH] = .01
@@ -357,6 +410,7 @@ def skin_colours(
     paint_lips(rng, skin, person)
     if person.male and not person.child and rng.random() < .5: paint_stubble(rng, skin, person)
     paint_brows(rng, skin, person)
+    paint_lids(rng, skin, person)
     wisps = .5*noise_at(rng, skin.at[:, 0] + skin.at[:, 2], skin.at[:, 1], 12, .8)
     hairy = smoothstep(above_hairline(skin.at, style.line) + wisps, -.2, .8)*(skin.ears < .5)
     alpha_blend(skin.colour, person.hair*.8, hairy*(rng.uniform(0, .4) if style.bald else .95))
@@ -378,7 +432,7 @@ def paint_surfaces(
     x, y, z = buf.at[hair].T
     buf.colour[hair] *= np.clip(1 + .25*noise_at(rng, x, y + 5*z, 20, .5), .3, 2)[:, None]
     perturb_normals(rng, buf, who.person)
-    shine = {SKIN: rng.uniform(.01, .18), EYE: .25, TEETH: .2, TONGUE: .2, HAIR: rng.uniform(.02, .2), ACCESSORY: rng.uniform(0, .4)}
+    shine = {SKIN: rng.uniform(.01, .18), EYE: .4, TEETH: .2, TONGUE: .2, HAIR: rng.uniform(.02, .2), ACCESSORY: rng.uniform(0, .4)}
     return np.array([shine.get(k, 0) for k in range(8)], np.float32)[m]
 
 # %% ../../nbs/render/02_appearance.ipynb #9206f35c

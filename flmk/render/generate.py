@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RENDERER_VERSION', 'sample_view', 'pose_face', 'face_camera', 'face_points', 'hidden_by_skull', 'cull_hidden',
-           'build_scene', 'render_face', 'write_face', 'write_faces', 'is_whole_jpeg', 'missing_faces', 'flmk_faces']
+           'build_scene', 'visible_edges', 'render_face', 'write_face', 'write_faces', 'is_whole_jpeg', 'missing_faces',
+           'flmk_faces']
 
 # %% ../../nbs/render/06_generate.ipynb #c7308f6f
 import re, time
@@ -24,7 +25,7 @@ from .appearance import build_figure, hair_parts, paint_surfaces, sample_colours
 from .background import random_background
 from .head import deform_head, head_landmarks, LASH, load_head, sample_blendshapes, sample_person, SKIN
 from .sensor import black_borders, colour_grade, degrade_sensor, tone_map
-from .trace import Camera, normalise_vectors, place_mesh, require_embree, row_dot, Scene, shade, trace
+from .trace import buffer_to_image, Camera, normalise_vectors, place_mesh, require_embree, row_dot, Scene, shade, trace
 
 # %% ../../nbs/render/06_generate.ipynb #c3217a3c
 def sample_view(
@@ -111,6 +112,15 @@ def build_scene(
         parts += [place_mesh(p, view.body, 0, neck) for p in body_parts(rng, who)]
     return Scene(parts), who
 
+# %% ../../nbs/render/06_generate.ipynb #d7178599
+def visible_edges(
+    buf, # of `trace`
+): # (H, W) booleans
+    "The pixels beside which another material begins or the depth jumps by more than 2 %."
+    around = np.ones((3, 3), np.uint8)
+    spread = lambda values: cv2.dilate(v := buffer_to_image(buf, values), around) - cv2.erode(v, around)
+    return (spread(buf.material + 1.) > 0) | (spread(np.log(buf.position[:, 2])) > .02)
+
 # %% ../../nbs/render/06_generate.ipynb #a21f09b0
 def render_face(
     seed:int,      # of the whole set
@@ -126,15 +136,14 @@ def render_face(
     front = tone_map(rng, shade(rng, scene, buf, gloss), buf.material == SKIN)
     image = random_background(rng, size)
     image[buf.hit] = front
-    cover = cv2.blur(buf.hit.astype(np.float32), (3, 3))
-    edge = (cover > 0) & (cover < 1)
+    edge = visible_edges(buf)
     image[edge] = cv2.GaussianBlur(image, (3, 3), .7)[edge]
     image, points = degrade_sensor(rng, colour_grade(rng, image)), camera.pixels(f.points)
     if rng.random() < .3: black_borders(rng, image, points)
     return np.uint8(image*255 + .5), points
 
 # %% ../../nbs/render/06_generate.ipynb #c883bafc
-RENDERER_VERSION = 6   # goes up whenever face k of a seed looks different
+RENDERER_VERSION = 7   # goes up whenever face k of a seed looks different
 
 def write_face(
     job, # (folder, seed, k, size)
