@@ -24,6 +24,7 @@ from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.schedule import *
 from fastai.callback.training import GradientClip
 from fastai.vision.core import TensorPoint
+from fastcore.meta import delegates
 
 from .augment import AugmentConfig
 from .core.files import atomic_write, check_range, cli, InputError, locked_folder, OPTION_RANGES, sweep_parts
@@ -156,7 +157,7 @@ def face_learner(
 ): # a fastai Learner
     "A Learner for a recipe: model, loss, AdamW, gradient clipping."
     torch.manual_seed(recipe.seed)
-    model = create_model(recipe.model, recipe.img_size)
+    model = create_model(recipe.model, recipe.img_size, dls.scheme.n_points)
     if recipe.auxiliary: model = WithAuxiliary(model, recipe.img_size)
     model.to(dls.device, memory_format=torch.channels_last)
     cbs = [GradientClip(1.)] + [MixedPrecision(AMPMode.BF16)]*(dls.device.type == 'cuda')
@@ -224,7 +225,7 @@ class CheckpointCallback(Callback):
         keep:int=0,          # snapshots to keep; 0 keeps all
     ):
         self.folder, self.recipe, self.average_cb, self.keep = Path(folder), recipe, average, keep
-        self.losses, self.best, self.log = [], math.inf, ['epoch,train_loss,valid_loss,nme,lr,seconds']
+        self.losses, self.best, self.log, self.init = [], math.inf, ['epoch,train_loss,valid_loss,nme,lr,seconds'], {}
 
     def before_train(self): self.losses, self.started = [], time.time()
     def after_batch(self):
@@ -248,9 +249,10 @@ def after_epoch(self:CheckpointCallback):
 def save_best(self:CheckpointCallback):
     "Write the averaged weights, without the auxiliary net."
     net = self.average_cb.average.module
-    settings = asdict(self.recipe) | dict(extra=Path(self.recipe.extra).name, epochs_done=self.epoch + 1)
-    path = save_model(self.folder/'best_model/best.pth.tar', getattr(net, 'model', net), self.recipe.model, self.recipe.img_size, self.best, settings)
-    write_model_card(path, dict(model=self.recipe.model, img_size=self.recipe.img_size, nme=self.best, settings=settings))
+    settings = asdict(self.recipe) | dict(extra=Path(self.recipe.extra).name, epochs_done=self.epoch + 1) | self.init
+    about = dict(img_size=self.recipe.img_size, nme=self.best, settings=settings, scheme=_whole(self.dls.train).scheme)
+    path = save_model(self.folder/'best_model/best.pth.tar', getattr(net, 'model', net), self.recipe.model, **about)
+    write_model_card(path, dict(model=self.recipe.model, **about))
 
 # %% ../nbs/02_train.ipynb #94515f98
 def list_snapshots(
@@ -264,7 +266,7 @@ def list_snapshots(
 def save_snapshot(self:CheckpointCallback):
     "Write all that is needed to go on; the first one is checkpoint_epoch_1."
     write_checkpoint(self.folder/f'snapshot/checkpoint_epoch_{self.epoch + 1}.pth.tar', dict(
-        format=_format, recipe=asdict(self.recipe), epochs_done=self.epoch + 1, best=self.best, log=self.log,
+        format=_format, recipe=asdict(self.recipe), epochs_done=self.epoch + 1, best=self.best, log=self.log, init=self.init,
         model=get_model(self.model).state_dict(), average=self.average_cb.average.state_dict(), optimizer=self.opt.opt.state_dict()['state']))
     if self.keep:
         for old in list_snapshots(self.folder)[:-self.keep]: old.unlink()
@@ -340,12 +342,16 @@ def load_matching(
     model.load_state_dict({**own, **fits})
     return [k for k in own if k not in fits]
 
+def _layers(tensors): return list(dict.fromkeys(k.rpartition('.')[0] for k in tensors))
+
 def _start_from(learn, init):
-    "Fill a Learner's model from a file, and say what was not filled."
+    "Fill a Learner's model from a file, and say what was not filled; returns what the new model shall say about it."
     net = getattr(learn.model, 'model', learn.model)
-    left = load_matching(net, init)
+    left, n = load_matching(net, init), len(_layers(net.state_dict()))
     if len(left) == len(net.state_dict()): raise InputError(f'{init} has no layer that fits: give a model of the same kind')
-    if not rank_distrib(): print(f'{init}: {len(net.state_dict()) - len(left)} tensors taken' + (f', {len(left)} left as they were: {", ".join(left[:4])}{" ..." if len(left) > 4 else ""}' if left else ''))
+    new = _layers(left)
+    if not rank_distrib(): print(f'{init}: {n - len(new)} of {n} layers taken; ' + (f'learned anew: {", ".join(new[:12])}{f" and {len(new) - 12} more" if len(new) > 12 else ""}' if new else 'none is new'))
+    return dict(init=Path(init).name, init_checksum=read_checkpoint(init)['checksum'], init_new_layers=new)
 
 # %% ../nbs/02_train.ipynb #1d02fe1f
 def _go_on(learn, saver, saved):
@@ -355,7 +361,7 @@ def _go_on(learn, saver, saved):
         learn.create_opt()
         learn.opt.opt.load_state_dict({**learn.opt.opt.state_dict(), 'state': saved['optimizer']})
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as e: raise InputError(f'the last snapshot of {saver.folder} has the weights of another model: choose another --checkpoint') from e
-    saver.best, saver.log = saved['best'], saved['log']
+    saver.best, saver.log, saver.init = saved['best'], saved['log'], saved.get('init', {})
 
 def _enter_folder(checkpoint, saved, overwrite, resume):
     "Refuse a folder that holds a run, or make room in it."
@@ -380,9 +386,10 @@ def train(
     if num_distrib() > 1 and torch.cuda.is_available(): torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     checkpoint, saved = Path(checkpoint), read_last_snapshot(checkpoint, recipe) if resume else None
     learn = face_learner(recipe_dataloaders(data, recipe), recipe, checkpoint)
-    if init and not saved: _start_from(learn, init)
+    origin = _start_from(learn, init) if init and not saved else {}
     average = EMACallback(recipe.average, saved and saved['average'])
     saver = CheckpointCallback(checkpoint, recipe, average, keep)
+    saver.init = origin
     if saved: _go_on(learn, saver, saved)
     if saved and saved['epochs_done'] >= recipe.epochs: return learn
     with locked_folder(checkpoint) if not rank_distrib() else nullcontext():
@@ -425,7 +432,7 @@ def flmk_train(
     preset:str='small',            # one of small, challenge (99,756 images and a GPU); the options below change it
     resume:bool=False,             # go on from the last snapshot, if there is one
     overwrite:bool=False,          # begin anew in a folder that holds a run; its best model is kept as best_1.pth.tar
-    init:str=None,                 # start from a saved model's weights, as far as they fit
+    init:str=None,                 # start from a saved model's weights, as far as they fit; it may have another input size or other points
     keep:int=0,                    # snapshots to keep, one an epoch; 0 keeps all
     log_to:str=None,               # log elsewhere too: tensorboard
     **kwargs,                      # fields of Recipe

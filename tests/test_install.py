@@ -83,6 +83,7 @@ def check(bin, listed, photo, tmp):
     n, found, box, angles = json.loads(run(bin/'python', '-c', code, path, cwd=tmp))
     assert n == 1 and len(box) == 4 and max(map(abs, angles)) < 90
     assert np.linalg.norm(np.array(found) - points, axis=-1).mean() < .04*300
+    assert run(bin/'flmk_train', '--help', cwd=tmp).startswith('usage: flmk_train')
     for name, package, extra in (('flmk_train', 'torch', 'train'), ('flmk_demo', '', 'train'), ('flmk_eval', '', 'train')):
         done = subprocess.run([str(bin/name)], capture_output=True, text=True, cwd=tmp)
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and f"pip install 'flmk[{extra}]'" in done.stderr and package in done.stderr, done.stderr
