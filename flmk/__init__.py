@@ -26,3 +26,15 @@ def __getattr__(name):
 
 
 def __dir__(): return sorted([*globals(), *__all__])
+
+
+def _commands_on_path():
+    "In a notebook, let `!flmk_prepare` find the commands beside the Python that runs it, however its kernel was started."
+    import os, sysconfig
+    folder, path = sysconfig.get_path('scripts'), os.environ.get('PATH', '')
+    if folder not in path.split(os.pathsep): os.environ['PATH'] = folder + os.pathsep + path
+
+
+try: __IPYTHON__                                         # IPython says so among the builtins
+except NameError: pass
+else: _commands_on_path()

@@ -15,9 +15,17 @@ def run(*args, cwd=root):
     return done.stdout
 
 
+def entries():
+    "Files and folders of nbs/, hidden ones left out."
+    return {p.relative_to(root).as_posix() for p in (root/'nbs').rglob('*') if not any(o.startswith('.') for o in p.relative_to(root).parts)}
+
+
 @pytest.mark.parametrize('name', notebooks)
 def test_notebook(name):
+    "It runs from top to bottom, and leaves nothing behind."
+    before = entries()
     run('nbdev_test', '--path', f'nbs/{name}', '--n_workers', '0', '--do_print')
+    assert entries() - before == set()
 
 
 def test_in_step(tmp_path):
