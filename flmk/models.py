@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import mobilenetv2, mobilenetv3, shufflenet_v2_x1_5
 from torchvision.ops.misc import Conv2dNormActivation
 
-from .core.crop import NORMALISATION
+from .core.crop import CROP_SCALE, CROP_SHIFT, NORMALISATION
 from .core.files import atomic_write, InputError, MAX_MODEL_BYTES
 from .core.points import from_normalised, N_POINTS, REFERENCE_SHAPE
 
@@ -53,7 +53,7 @@ class LandmarkNet(nn.Module):
         return points.unflatten(-1, (N_POINTS, 2)), spread
 
 # %% ../nbs/01_models.ipynb #3ce15a98
-MEAN_FACE = (REFERENCE_SHAPE[:, :2] - (REFERENCE_SHAPE[:, :2].max(0) + REFERENCE_SHAPE[:, :2].min(0))/2)*2/1.9 + [0, .16]
+MEAN_FACE = (REFERENCE_SHAPE[:, :2] - (REFERENCE_SHAPE[:, :2].max(0) + REFERENCE_SHAPE[:, :2].min(0))/2)*2/CROP_SCALE + [0, 2*CROP_SHIFT]
 
 def init_to_mean_face(
     linear:nn.Linear, # the last layer, 136 outputs
