@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_FACES', 'DETECTOR_TABLE', 'LEVEL_SIDES', 'face_targets', 'SceneData', 'FreshScenes', 'scene_dataloaders',
-           'show_scenes', 'separable_conv', 'DetectorNet', 'cell_centres', 'decode_cells', 'assign_cells',
+           'show_scenes', 'separable_conv', 'DetectorNet', 'grid_coords', 'decode_cells', 'assign_cells',
            'quality_focal_loss', 'square_iou', 'face_terms', 'detector_loss', 'detector_learner', 'PixelDetector',
            'export_detector', 'match_boxes', 'average_precision', 'evaluate_detector', 'train_detector']
 
@@ -126,7 +126,7 @@ class DetectorNet(nn.Module):
         return [torch.cat([self.score(m), self.face(m)], 1) for m in tops]
 
 # %% ../nbs/05_detect.ipynb #dfe560c0
-def cell_centres(
+def grid_coords(
     h:int, # rows
     w:int, # columns
     stride:int, # pixels a cell
@@ -149,7 +149,7 @@ def decode_cells(
 LEVEL_SIDES = (0, 64), (48, 128), (96, 1e9)   # sides of the faces that each map answers for, pixels
 
 def assign_cells(
-    centres,      # (cells, 2) of `cell_centres`
+    centres,      # (cells, 2) of `grid_coords`
     stride:int, level:int, # of the map, and its number
     faces,        # (n, f, 14) of `face_targets`
 ): # (n, cells) each: index of the face, whether it is to be found here, whether the cell is left out of account
@@ -183,7 +183,7 @@ def square_iou(
 def face_terms(
     logit, # (n, cells, 1) scores
     raw, # (n, cells, 13) as the network says them
-    centres, # (cells, 2) of `cell_centres`
+    centres, # (cells, 2) of `grid_coords`
     stride, # pixels a cell
     faces, # (n, f, 14) of `face_targets`
     index, # of `assign_cells`
@@ -205,7 +205,7 @@ def detector_loss(
     "Scores, squares and points of all maps, per cell that has a face."
     score, squares, points, count = 0, 0, 0, 0
     for level, (m, stride) in enumerate(zip(maps, DETECTOR_STRIDES)):
-        centres = cell_centres(*m.shape[-2:], stride, m.device)
+        centres = grid_coords(*m.shape[-2:], stride, m.device)
         logit, raw = m.flatten(2).transpose(1, 2).split([1, 13], -1)
         index, positive, unsure = assign_cells(centres, stride, level, faces)
         target = torch.zeros_like(logit[..., 0])
@@ -219,7 +219,7 @@ def detector_loss(
 # %% ../nbs/05_detect.ipynb #2cf5c5b3
 def detector_learner(
     dls,           # of `scene_dataloaders`
-    average=.05,   # share of the training that the average of the weights goes back over
+    average=.05,   # share of the training that the weights' moving average goes back over
     cbs=(),        # further callbacks
 ): # a fastai Learner
     "A detector, ready to be trained."
