@@ -63,8 +63,8 @@ def face_square(
     turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])            # from upright to the picture
     upright = points @ turn
     low, high = upright.min(0), upright.max(0)
-    crop = 1.9*(high - low).max()
-    centre = turn @ ((low + high)/2 - [0, .08*crop])
+    crop = CROP_SCALE*(high - low).max()
+    centre = turn @ ((low + high)/2 - [0, CROP_SHIFT*crop])
     return np.array([*(centre + .5 - crop/3), crop/1.5, crop/1.5])            # + .5: from centres of pixels to their edges
 
 # %% ../../nbs/core/02_crop.ipynb #027a7741
