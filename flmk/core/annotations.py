@@ -8,6 +8,7 @@ __all__ = ['MAX_OUTSIDE', 'read_annotations', 'list_stem', 'check_name', 'check_
 
 # %% ../../nbs/core/05_annotations.ipynb #f9b743fb
 import os, pickle, re
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,13 @@ def check_name(
 # %% ../../nbs/core/05_annotations.ipynb #13ae43f2
 MAX_OUTSIDE = 3   # sides of the picture that a landmark may lie outside of it
 
-def _as_points(landmarks):
-    "Landmarks as found in a file, as a float64 array (68, 2); raises `InputError` with the reason."
-    try: points = np.array(landmarks, float)
-    except Exception: raise InputError('landmarks are not pairs of numbers') from None   # whatever NumPy makes of nested lists, words or huge integers
-    if points.shape != (N_POINTS, 2): raise InputError(f'landmarks have the shape {points.shape}, not (68, 2)')
+def _as_points(landmarks, n_points):
+    "Landmarks as found in a file, as a float64 array (n_points, 2); raises `InputError` with the reason."
+    try: shape = (len(landmarks), *set(map(len, landmarks)))
+    except TypeError: shape = ()                         # not even a list of lists
+    if shape != (n_points, 2): raise InputError(f'landmarks have the shape {shape}, not ({n_points}, 2)')
+    try: points = np.fromiter(chain.from_iterable(landmarks), float, 2*n_points).reshape(-1, 2)   # `np.array` would follow lists in lists however deep
+    except Exception: raise InputError('landmarks are not pairs of numbers') from None            # words, lists, huge integers
     if not np.isfinite(points).all(): raise InputError('a landmark is NaN or infinite')
     if np.ptp(points, axis=0).max() < 1: raise InputError('all landmarks are in one place')
     return points
@@ -76,23 +79,25 @@ def check_entry(
     name,      # a file name from the annotations
     landmarks, # its landmarks as they were found
     seen:set,  # stems met so far; the name's is added
+    n_points=N_POINTS, # of a face, by its landmark scheme
 ): # float64 array (68, 2); raises `InputError` with the reason
     "Check one entry's name and landmarks."
     stem = check_name(name)
     if stem in seen: raise InputError('the name is there twice')
     seen.add(stem)
-    return _as_points(landmarks)
+    return _as_points(landmarks, n_points)
 
 # %% ../../nbs/core/05_annotations.ipynb #cd5774ee
 def read_entries(
     folder, # as of `read_annotations`
+    n_points=N_POINTS, # of a face, by its landmark scheme
 ): # two lists: the entries that pass `check_entry`, as (name, points), and the others as (name, reason)
     "Read `annot.pkl` and check each entry; raises `InputError` as `read_annotations` does."
     names, landmarks = read_annotations(folder)
     good, bad, seen = [], [], set()
     for k, name in enumerate(names):
         pts, landmarks[k] = landmarks[k], None                         # lists of numbers take eight times the room of an array: let go
-        try: good.append((name, check_entry(name, pts, seen)))
+        try: good.append((name, check_entry(name, pts, seen, n_points)))
         except InputError as e: bad.append((printable(name, 80) if isinstance(name, str) else f'entry {k}', str(e)))
     return good, bad
 
@@ -107,15 +112,13 @@ def write_annotations(
     with atomic_write(Path(out)/'annot.pkl') as part: part.write_bytes(pickle.dumps((list(names), points)))
 
 # %% ../../nbs/core/05_annotations.ipynb #35db5314
-_line = ' '.join(['%s'] + ['%.3f']*2*N_POINTS + ['%.2f']*3) + '\n'
-
 def format_list_line(
     path:str, # of the image, relative to the folder, without spaces
-    points,   # (68, 2) in pixels
-    angles,   # pitch, yaw, roll in degrees
+    points,   # (68, 2) in pixels, or as many as the landmark scheme has
+    angles,   # pitch, yaw, roll in degrees; NaN where the scheme does not give them
 ): # the line, with its end
     "A line of list.txt."
-    return _line % (path, *np.ravel(points).tolist(), *angles)
+    return ' '.join([path, *('%.3f' % v for v in np.ravel(points).tolist()), *('%.2f' % a for a in angles)]) + '\n'
 
 # %% ../../nbs/core/05_annotations.ipynb #a3d992de
 def parse_number_pairs(

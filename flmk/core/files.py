@@ -9,7 +9,7 @@ __all__ = ['OPTION_RANGES', 'MAX_MODEL_BYTES', 'IMAGE_SUFFIXES', 'IMAGE_FORMATS'
            'check_image_size', 'read_reduced', 'read_image', 'image_size', 'progress']
 
 # %% ../../nbs/core/00_files.ipynb #53af4b88
-import contextlib, errno, inspect, json, os, pickle, re, stat, sys, time, warnings
+import contextlib, errno, inspect, json, math, mmap, os, pickle, pickletools, re, stat, struct, sys, time, warnings
 from functools import partial, wraps
 from pathlib import Path
 from uuid import uuid4
@@ -234,25 +234,75 @@ def load_json(
         except (ValueError, RecursionError) as e: raise InputError(f'{path} is broken: {e}; delete it, or get it anew') from e
 
 # %% ../../nbs/core/00_files.ipynb #25762f7f
+class _Dtype:
+    "The type of an array in a pickle: plain numbers, strings or a list of objects, and nothing else that the pickle says of it."
+    __slots__ = 'dtype'
+    def __init__(self, code, *_):
+        if not re.fullmatch(r'[biufcSU?]\d{0,6}|O8?', code): raise pickle.UnpicklingError(f'an array of {code!r}')
+        self.dtype = np.dtype(code)
+    def __setstate__(self, state): self.dtype = self.dtype.newbyteorder(state[1])
+
+def _agreed(dtype, shape, content):
+    "The NumPy type, where it agrees with shape and content."
+    dtype, n = dtype.dtype, math.prod(shape)
+    size = n if isinstance(content, list) else n*max(dtype.itemsize, 1)
+    if dtype.hasobject != isinstance(content, list) or min(shape, default=0) < 0 or len(content) != size: raise pickle.UnpicklingError('an array whose shape does not fit its content')
+    return dtype
+
+# %% ../../nbs/core/00_files.ipynb #e38f4c7d
+class _Array(np.ndarray):
+    "An array that a pickle fills."
+    def __setstate__(self, state):
+        _, shape, dtype, fortran, content = state
+        super().__setstate__((1, shape, _agreed(dtype, shape, content), fortran, content))
+
+def _filled(content, dtype, shape=(), order='C'): return np.frombuffer(content, _agreed(dtype, shape, content)).reshape(shape, order=order)
+
 def _latin1(text, encoding='latin1'):
     "Stands in for `codecs.encode`, by which old pickles spell bytes."
     if encoding != 'latin1': raise pickle.UnpicklingError(f'an encoding {encoding!r}')
     return text.encode('latin1')
 
-_numpy_names = {'multiarray': ('_reconstruct', 'scalar'), 'numeric': ('_frombuffer',)}
-_admitted = {('numpy', 'ndarray'): np.ndarray, ('numpy', 'dtype'): np.dtype, ('_codecs', 'encode'): _latin1}
-for _mod, _names in _numpy_names.items():
-    for _name in _names:
-        _obj = getattr(getattr(np._core, _mod), _name)
-        _admitted |= {(f'numpy.core.{_mod}', _name): _obj, (f'numpy._core.{_mod}', _name): _obj}
+_admitted = {('numpy', 'ndarray'): lambda *_: _Array(0), ('numpy', 'dtype'): _Dtype, ('_codecs', 'encode'): _latin1, ('__builtin__', 'bytes'): lambda: b'',
+             ('numpy._core.multiarray', '_reconstruct'): lambda *_: _Array(0), ('numpy._core.numeric', '_frombuffer'): _filled,
+             ('numpy._core.multiarray', 'scalar'): lambda dtype, content: _filled(content, dtype)[()]}
 
 # %% ../../nbs/core/00_files.ipynb #626a9191
 class _DataUnpickler(pickle.Unpickler):
     "Admits what data needs and refuses every other name."
     def find_class(self, module, name):
-        if (module, name) in _admitted: return _admitted[module, name]
-        raise pickle.UnpicklingError(f'it asks for {module}.{name}, which is code, not data')
+        make = _admitted.get((re.sub('^numpy.core', 'numpy._core', module), name))
+        if not make: raise pickle.UnpicklingError(f'it asks for {module}.{name}, which is code, not data')
+        return lambda *args: make(*args)                  # a new one each time, since a pickle may also change what it is given
     def persistent_load(self, pid): raise pickle.UnpicklingError('it refers to something outside the file')
+
+# %% ../../nbs/core/00_files.ipynb #1b18831e
+_lengths = {pickletools.TAKEN_FROM_ARGUMENT1: '<B', pickletools.TAKEN_FROM_ARGUMENT4: '<i', pickletools.TAKEN_FROM_ARGUMENT4U: '<I', pickletools.TAKEN_FROM_ARGUMENT8U: '<Q'}
+_counted = {op.code.encode('latin1'): _lengths[op.arg.n] for op in pickletools.opcodes if op.arg and op.arg.n in _lengths}
+
+def _run_of_steps(size):
+    "A pattern for pickle code without the steps that begin with a length, and without numbers of objects far above `size`."
+    high = min(size, 2**32 - 1).to_bytes(4, 'little').rstrip(b'\0')
+    number = b'.{%d}[\\x00-%s]\\x00{%d}' % (len(high) - 1, re.escape(high[-1:]), 4 - len(high))
+    known = {'LONG_BINPUT': number, 'PUT': rb'\d{1,%d}\n' % len(str(size))} | dict.fromkeys(('GLOBAL', 'INST'), rb'[^\n]*\n[^\n]*\n')
+    steps = {}
+    for op in pickletools.opcodes:
+        code, n = op.code.encode('latin1'), op.arg.n if op.arg else 0
+        if code in _counted or op.name == 'STOP': continue
+        steps.setdefault(known.get(op.name, b'.{%d}' % n if n >= 0 else rb'[^\n]*\n'), []).append(re.escape(code))
+    return re.compile(b'(?:%s){1,10000}' % b'|'.join(b'[%s]%s' % (b''.join(codes), rest) for rest, codes in steps.items()), re.S)
+
+# %% ../../nbs/core/00_files.ipynb #11e0955b
+def _check_numbers(code):
+    "Raise `UnpicklingError` where pickle code numbers an object far higher than it has bytes."
+    at, steps = 0, _run_of_steps(len(code))
+    while True:
+        if run := steps.match(code, at): at = run.end(); continue
+        step = code[at:at + 1]
+        if step in (b'r', b'p'): raise pickle.UnpicklingError('it numbers an object higher than it has any')
+        if step not in _counted: return                   # the end, or what the unpickler will complain of
+        n, = struct.unpack_from(_counted[step], code, at + 1)
+        at += 1 + struct.calcsize(_counted[step]) + max(n, 0)
 
 # %% ../../nbs/core/00_files.ipynb #21fc054b
 def load_pickle(
@@ -260,7 +310,9 @@ def load_pickle(
 ): # lists, tuples, dicts, strings, numbers, NumPy arrays and scalars
     "Read a pickle of plain data; raises `InputError` for a missing, broken or dangerous one."
     with read_regular(path, 20_000_000_000) as f:
-        try: return _DataUnpickler(f).load()
+        try:
+            with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as code: _check_numbers(code)
+            return _DataUnpickler(f).load()
         except Exception as e:
             why = str(e) or type(e).__name__
             raise InputError(f'{path} is not a pickle of plain data: {why}; get the file anew from its source') from e

@@ -6,8 +6,8 @@
 __all__ = ['CHALLENGE_SETS', 'prepare_folder', 'flmk_prepare']
 
 # %% ../../nbs/core/07_prepare.ipynb #45eb49d9
-import hashlib, json, os, shutil
-from contextlib import contextmanager
+import hashlib, json, os
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from .crop import read_letterboxed, to_letterbox
 from .files import (atomic_write, cli, explain_os_error, flush_to_disk, InputError, load_json, locked_folder, printable, progress,
                              read_regular, sweep_parts)
 from .parallel import process_map, threaded_map
-from .points import N_POINTS
+from .points import IBUG68, read_scheme, scheme_dict
 from .pose import euler_angles
 
 # %% ../../nbs/core/07_prepare.ipynb #b918da2f
@@ -43,10 +43,10 @@ def _store(job, size, folder, out):
     return name, points
 
 # %% ../../nbs/core/07_prepare.ipynb #9b475912
-def _recipe(folder, size):
-    "What decides a prepared folder's content."
+def _recipe(folder, size, scheme):
+    "What decides a prepared folder's content; the landmark scheme is written down where it is not the 68."
     with read_regular(folder/'annot.pkl', 20_000_000_000) as f: digest = hashlib.file_digest(f, 'sha256').hexdigest()
-    return dict(version=2, annot_sha256=digest, size=size)
+    return dict(version=2, annot_sha256=digest, size=size) | ({} if scheme == IBUG68 else dict(scheme=scheme_dict(scheme)))
 
 def _made_by(folder, recipe):
     "Was this folder, finished or not, made by this recipe? None if it is not there; raises `InputError` if its note is broken."
@@ -58,24 +58,24 @@ def _start(part, recipe):
     if ours is None:
         if part.exists() and any(o.is_file() for o in part.rglob('*')): raise InputError(f'{part} holds files that flmk_prepare did not make: move them elsewhere')
         with atomic_write(part/'prepared.json') as p: p.write_text(json.dumps(recipe, indent=1))
-    elif not ours: raise InputError(f'{part} is unfinished work with another annot.pkl, size or version: delete it, or finish it with the same as before')
+    elif not ours: raise InputError(f'{part} is unfinished work with another annot.pkl, size, scheme or version: delete it, or finish it with the same as before')
     (part/'imgs').mkdir(exist_ok=True)
     sweep_parts(part)
 
 # %% ../../nbs/core/07_prepare.ipynb #50146e34
-def _whole_lines(path):
+def _whole_lines(path, n_points):
     "The lines of an unfinished list, without those that were cut off."
     if not path.exists(): return
-    with open(path, encoding='utf-8', errors='replace') as f: yield from (l for l in f if l.endswith('\n') and l.count(' ') == 2*N_POINTS + 3)
+    with open(path, encoding='utf-8', errors='replace') as f: yield from (l for l in f if l.endswith('\n') and l.count(' ') == 2*n_points + 3)
 
-def _finished(part, size):
+def _finished(part, size, n_points):
     "The lines of a hidden folder's list whose image is there and whole, by its path."
     n_bytes = len(_encode(np.zeros((size, size, 3), np.uint8)))
     there = {f'imgs/{e.name}' for e in os.scandir(part/'imgs') if e.stat().st_size == n_bytes}
-    return {path: l for l in _whole_lines(part/'list.txt') if (path := l.split(' ', 1)[0]) in there}
+    return {path: l for l in _whole_lines(part/'list.txt', n_points) if (path := l.split(' ', 1)[0]) in there}
 
 # %% ../../nbs/core/07_prepare.ipynb #768ae791
-def _store_all(jobs, source, part, size, workers, strict, scheduler):
+def _store_all(jobs, source, part, size, workers, strict, scheduler, scheme):
     "Store the images of all jobs in parallel and append their lines to the list; returns the bad ones."
     bad, step = [], progress(range(len(jobs)), label=source.name)
     func = partial(_store, size=size, folder=source.resolve(), out=part.resolve())
@@ -88,16 +88,16 @@ def _store_all(jobs, source, part, size, workers, strict, scheduler):
                 if not isinstance(points, InputError): good.append((_image_path(name), points))
                 elif strict: raise points
                 else: bad.append((name, str(points)))
-            angles = euler_angles(np.array([p for _, p in good]).reshape(-1, N_POINTS, 2))
+            angles = euler_angles(np.array([p for _, p in good]).reshape(-1, scheme.n_points, 2), scheme)
             f.writelines(format_list_line(*face, a) for face, a in zip(good, angles))
             f.flush()
     next(step, None)                                                   # lets the bar end
     return bad
 
 # %% ../../nbs/core/07_prepare.ipynb #357c3bfa
-def _finish(part, out, n_bad, good, size):
+def _finish(part, out, n_bad, good, size, n_points):
     "Put the list in the order of the annotations, check that no face is missing, and give the folder its name; returns the number of images."
-    lines = _finished(part, size)
+    lines = _finished(part, size, n_points)
     lines = [lines[path] for name, _ in good if (path := _image_path(name)) in lines]
     if len(lines) + n_bad != len(good): raise InputError(f'{part} has {len(lines)} images and {n_bad} bad ones of {len(good)}: somebody removes files there; run flmk_prepare again')
     with atomic_write(part/'list.txt') as p, open(p, 'w', encoding='utf-8') as f: f.writelines(lines)
@@ -107,20 +107,27 @@ def _finish(part, out, n_bad, good, size):
     return len(lines)
 
 # %% ../../nbs/core/07_prepare.ipynb #dcef5761
+def _leave_nothing(part):
+    "Remove a hidden folder that has no image yet; whatever else somebody put there stays."
+    if not (part/'prepared.json').exists(): return
+    with suppress(OSError):
+        if (part/'imgs').is_dir(): (part/'imgs').rmdir()               # fails where it is not empty
+        for name in ('list.txt', 'prepared.json'): (part/name).unlink(missing_ok=True)
+        part.rmdir()
+
 @contextmanager
 def _at_work(out, part):
     "Hold the folder that is being made; on an error keep what is stored, and explain a full disk."
     with locked_folder(out, lock=out.with_name(f'.{out.name}.lock')):
         try: yield
         except OSError as e: raise explain_os_error(e, part) from e
-        finally:
-            if (part/'prepared.json').exists() and not any((part/'imgs').glob('*')): shutil.rmtree(part, ignore_errors=True)
+        finally: _leave_nothing(part)
 
 def _is_done(out, recipe):
     "Is the folder finished? Raises `InputError` where something else is in its place."
     if _made_by(out, recipe): return True
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f'{out} was made from another annot.pkl, size or version: delete it, or choose another --data')
+        raise InputError(f'{out} was made from another annot.pkl, size, scheme or version: delete it, or choose another --data')
 
 # %% ../../nbs/core/07_prepare.ipynb #8bd14bb3
 def prepare_folder(
@@ -131,21 +138,22 @@ def prepare_folder(
     strict=False,       # stop at the first bad entry?
     scheduler:str=None, # address of a Dask scheduler, whose workers do it instead
     entries=None,       # what `read_entries` returned, if it was called already
+    scheme=IBUG68,      # a LandmarkScheme: what the points are
 ): # number of images prepared, and a list of (name, reason) for those left out; None for it if all was done before
     "Prepare one folder; continues where an interrupted run stopped. Raises `InputError` where nothing can be used, or the folder is not to be had."
     source, out = Path(source), Path(out)
-    good, bad = entries or read_entries(source)
-    recipe, part = _recipe(source, size), out.with_name(f'.{out.name}.part')
+    good, bad = entries or read_entries(source, scheme.n_points)
+    recipe, part = _recipe(source, size, scheme), out.with_name(f'.{out.name}.part')
     with _at_work(out, part):
         if _is_done(out, recipe): return len((out/'list.txt').read_text(encoding='utf-8').splitlines()), None
         if bad and (strict or not good): raise InputError(f'{source}/annot.pkl, {bad[0][0]}: {bad[0][1]}; get it anew, or mend it')
         _start(part, recipe)
-        done = _finished(part, size)
+        done = _finished(part, size, scheme.n_points)
         with atomic_write(part/'list.txt') as p: p.write_text(''.join(done.values()), encoding='utf-8')
         jobs = [job for job in good if _image_path(job[0]) not in done]
-        broken = _store_all(jobs, source, part, size, workers, strict, scheduler)
+        broken = _store_all(jobs, source, part, size, workers, strict, scheduler, scheme)
         if len(broken) == len(good): raise InputError(f'{source} has no readable image; the first: {broken[0][1]}')
-        return _finish(part, out, len(broken), good, size), bad + broken
+        return _finish(part, out, len(broken), good, size, scheme.n_points), bad + broken
 
 # %% ../../nbs/core/07_prepare.ipynb #d4efb5b9
 CHALLENGE_SETS = dict(synthetics_train='AFLW_train_data', aflw_val='AFLW_validation_data')   # the challenge's folders, and ours
@@ -165,14 +173,15 @@ def flmk_prepare(
     data:str='data',             # folder that gets AFLW_train_data and AFLW_validation_data
     extra:str=None,              # one more training folder with an annot.pkl, prepared as NAME_data
     size:int=144,                # side of the stored images in pixels, a little more than the model's
+    scheme:str=None,             # JSON file that describes other points than the 68: name, n_points, regions, flip_order; see core/01_points
     workers:int=None,            # threads; as many as there are cores if not given
     strict:bool=False,           # stop at the first bad entry instead of leaving it out
     scheduler:str=None,          # address of a Dask scheduler, such as tcp://host:8786, whose workers do it instead; they must see the same folders
 ):
     "Prepare the challenge's training and validation images: store them small, with landmarks and Euler angles in list.txt."
-    folders = _folders(source, data, extra)
-    entries = [read_entries(folder) for folder in folders]                            # complain before anything is made
+    folders, scheme = _folders(source, data, extra), read_scheme(scheme)
+    entries = [read_entries(folder, scheme.n_points) for folder in folders]                            # complain before anything is made
     for (folder, out), found in zip(folders.items(), entries):
-        n, bad = prepare_folder(folder, out, size, workers, strict, scheduler, found)
-        print(f'{out}: {n} images at {size} px' + (', made from this annot.pkl before, nothing to be done' if bad is None else ''))
+        n, bad = prepare_folder(folder, out, size, workers, strict, scheduler, found, scheme)
+        print(f'{out}: {n} images at {size} px' + ('' if scheme == IBUG68 else f', {scheme.n_points} points ({scheme.name})') + (', made from this annot.pkl before, nothing to be done' if bad is None else ''))
         if bad: print(f'{len(bad)} left out:', *(f'  {printable(name):24} {why}' for name, why in bad), sep='\n')

@@ -96,7 +96,7 @@ def annotation_files(folder, rng, marker):
     entries = {
         'short': (['a.jpg'], [points[:67]], 'the shape (67, 2)'),
         'huge integer': (['a.jpg'], [[(10**400, 0)] + points[1:]], 'not pairs of numbers'),
-        'words': (['a.jpg'], ['points'], 'not pairs of numbers'),
+        'words': (['a.jpg'], [['xy']*68], 'not pairs of numbers'),
         'none': (['a.jpg'], [None], 'the shape ()'),
         'NaN': (['a.jpg'], [[(float('nan'), 0.)] + points[1:]], 'NaN or infinite'),
         'one place': (['a.jpg'], [[(3., 3.)]*68], 'all landmarks are in one place'),
