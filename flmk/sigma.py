@@ -132,7 +132,7 @@ def choose_max_sigma(
     at = np.sort(np.concatenate([faces, others]))
     cost = [LOST_FACE_COST*(faces > v).mean() + (others <= v).mean() for v in at]
     k = int(np.argmin(np.round(cost, 9)[::-1]))
-    k = len(at) - 1 - k                                                       # the last of several: equal values count as faces
+    k = len(at) - 1 - k                                                       # of several that cost the same the highest, which loses fewest faces
     return round(float(np.sqrt(at[k]*at[min(k + 1, len(at) - 1)])), 3)
 
 def background_crops(
