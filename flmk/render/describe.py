@@ -10,7 +10,7 @@ __all__ = ['VISIBLE', 'LUMINANCE', 'OPENING_BINS', 'landmark_covers', 'eye_and_m
 import numpy as np
 
 from ..core.points import REGIONS
-from .appearance import CLOTH, HAIR
+from .appearance import HAIR
 from .generate import build_scene, pose_face
 from .head import LID_PAIRS, LIP_PAIRS, SKIN
 
