@@ -1,12 +1,17 @@
-"""Lets torchvision be imported beside a torch that it was not built for."""
+"""What has to be done before torch and torchvision are imported: threads that sleep while they wait, and operators that are declared."""
 # PyPI's only Linux build of torchvision is made for CUDA. Beside a CPU build of torch its compiled operators do not load, and
 # importing it then fails on describing `nms`, which nothing here calls: declaring two schemas is enough. That must happen before
 # torchvision is imported, whoever imports it, so a finder waits for its name. It costs nothing until then: torch is imported by it,
 # not by this file. flmk/__init__.py imports this file, and `make install` puts a copy of it, with a .pth file that imports the
 # copy, among the packages of .venv, so that a notebook which never mentions flmk works too.
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+# Threads of PyTorch that wait for one another spin. Beside another program they then take the core from the very thread that they wait
+# for: an epoch of 20 seconds took four minutes. OpenMP reads this once, when torch is loaded; a choice of the user's stays.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 
 def _declare_operators():
