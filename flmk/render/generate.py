@@ -46,10 +46,12 @@ def sample_view(
 def pose_face(
     seed:int, # of the whole set
     k:int,    # number of the face in the set
+    yaw:float=None, # turn the head to this side, in degrees; as it was drawn if not given
 ): # a namespace: rng, person, view, verts (V, 3) of the head, points (68, 3) in camera coordinates
     "Everything about face k that its labels need; nothing is rendered yet."
     rng = np.random.default_rng([seed, k])
     f = SimpleNamespace(rng=rng, person=sample_person(rng), view=sample_view(rng))
+    if yaw is not None: f.view.yaw, f.view.head = yaw, rotation_matrix((f.view.pitch, yaw, f.view.roll))
     f.verts = deform_head(f.person.shape, sample_blendshapes(rng))
     marks = head_landmarks(f.verts)
     f.centre, f.away = marks[[0, 8, 16, 27]].mean(0), np.array([0, 0, f.view.distance])
@@ -126,9 +128,10 @@ def render_face(
     seed:int,      # of the whole set
     k:int,         # number of the face in the set
     size:int=384,  # side of the image in pixels
+    yaw:float=None, # turn the head to this side, in degrees; as it was drawn if not given
 ): # (size, size, 3) uint8 RGB, and the landmarks (68, 2) in pixels
     "Face k of a seed: the same on every run."
-    f = pose_face(seed, k)
+    f = pose_face(seed, k, yaw)
     rng, camera = f.rng, face_camera(f, size)
     scene, who = build_scene(f)
     buf = trace(scene, camera)
