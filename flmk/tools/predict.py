@@ -6,7 +6,7 @@
 __all__ = ['flmk_predict']
 
 # %% ../../nbs/tools/03_predict.ipynb #c5ccbd70
-import sys
+import os, sys
 from functools import cache, partial
 from pathlib import Path
 
@@ -48,12 +48,17 @@ def _predict_job(job, model_path, detector, options):
     try: return predict_file(*_loaded(model_path, detector), path, copies, **options), None
     except InputError as e: return [], str(e)
 
+def _absolute(path):
+    "A file's whole path, for workers that run in another folder; None and a detector's name stay as they are."
+    return os.path.abspath(path) if path and os.path.dirname(path) or path and os.path.exists(path) else path
+
 def _predict_photos(photos, copies, table, model_path, detector, options, workers, scheduler):
     "All photographs into one table; returns those without a face and why some failed."
-    without, failed, job = [], [], partial(_predict_job, model_path=model_path, detector=detector, options=options)
-    results = process_map(job, list(zip(photos, copies)), workers, scheduler)
+    without, failed, job = [], [], partial(_predict_job, model_path=_absolute(model_path), detector=_absolute(detector), options=options)
+    jobs = [(os.path.abspath(p), {k: v if k == 'style' else v and os.path.abspath(v) for k, v in c.items()}) for p, c in zip(photos, copies)]
+    results = process_map(job, jobs, workers, scheduler)
     for path, (faces, why) in progress(zip(photos, results), total=len(photos), label='photographs'):
-        if why: failed.append(why)
+        if why: failed.append(why.replace(os.path.abspath(path), str(path)))
         elif faces: table.add(dict(image=str(path)), faces)
         else: without.append(path)
     return without, failed
