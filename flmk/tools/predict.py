@@ -50,7 +50,7 @@ def _predict_job(job, model_path, detector, options):
 
 def _absolute(path):
     "A file's whole path, for workers that run in another folder; None and a detector's name stay as they are."
-    return os.path.abspath(path) if path and os.path.dirname(path) or path and os.path.exists(path) else path
+    return os.path.abspath(path) if path and os.path.exists(path) else path
 
 def _predict_photos(photos, copies, table, model_path, detector, options, workers, scheduler):
     "All photographs into one table; returns those without a face and why some failed."
