@@ -1,6 +1,7 @@
-"Rendering and preparing by a Dask cluster: a real scheduler and two worker processes on this machine, the same bytes as a local run."
+"Rendering, preparing and predicting by a Dask cluster: a real scheduler and two worker processes on this machine, the same bytes as a local run."
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from flmk.render.sketch import sketch_challenge
 
 pytest.importorskip('distributed')
+root = Path(__file__).parent.parent
 ENV = os.environ | dict(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', DASK_LOGGING__DISTRIBUTED='error')
 
 
@@ -90,6 +92,33 @@ def test_faces(local, cluster, tmp_path):
     assert content(tmp_path/'faces') == content(local/'faces')
 
 
+@pytest.fixture(scope='module')
+def album(tmp_path_factory):
+    "A folder of face crops and one broken file, and a copy of the model; everything is named relative to it."
+    folder = tmp_path_factory.mktemp('album')
+    sketch_challenge(folder/'data', 2, 2, 60, size=128)
+    (folder/'data/aflw_test').rename(folder/'crops')
+    (folder/'crops/zz.jpg').write_bytes(b'')
+    shutil.copy(root/'flmk/assets/landmarks.onnx', folder/'model.onnx')
+    done = predict(folder, 'local')
+    assert done.returncode == 2 and 'zz.jpg' in done.stderr, done.stderr
+    return folder
+
+
+PREDICT = ['crops', '--crops', '--model_path', 'model.onnx', '--draw']
+
+
+def predict(folder, out, *args):
+    return subprocess.run(command('flmk_predict', *PREDICT, '--out', out, *args), capture_output=True, text=True, env=ENV, timeout=300, cwd=folder)
+
+
+def test_predict(album, cluster):
+    "Tables and copies by a cluster whose workers run in other folders: the same bytes and the same line about the broken file."
+    done, local = predict(album, 'cluster', '--scheduler', cluster), predict(album, 'again')
+    assert done.returncode == 2 and done.stderr.replace('cluster', 'again') == local.stderr
+    assert len(content(album/'local')) == 61 and content(album/'cluster') == content(album/'local')
+
+
 def test_bad_images_cross_the_wire(cluster, tmp_path):
     source = sketch_challenge(tmp_path/'data', 5, 2, 0, size=64)
     (source/'synthetics_train/000002.jpg').write_bytes(b'')
@@ -112,6 +141,18 @@ def test_a_worker_is_killed(name, source, local, tmp_path):
         said = job.communicate(timeout=300)
         assert job.returncode == 0, said
     assert content(out) == content(local/('data' if name == 'flmk_prepare' else 'faces'))
+
+
+def test_a_worker_that_predicts_is_killed(album, tmp_path):
+    "The same for `flmk_predict`: no row and no copy is lost."
+    with running_cluster(tmp_path/'cluster') as (address, (victim, _), _):
+        job = subprocess.Popen(command('flmk_predict', *PREDICT, '--out', 'killed', '--scheduler', address), env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=album)
+        wait_for(lambda: job.poll() is not None or next((album/'killed').glob('drawn/*.jpg'), None), 'the first copy')
+        assert job.poll() is None, 'it was over before the worker could be killed'
+        os.killpg(victim.pid, signal.SIGKILL)
+        said = job.communicate(timeout=300)
+        assert job.returncode == 2 and 'zz.jpg' in said[1], said
+    assert content(album/'killed') == content(album/'local')
 
 
 @pytest.mark.parametrize('how', ['Ctrl-C', 'the scheduler is killed'])
