@@ -61,7 +61,7 @@ def missing_extra(
 
 # %% ../../nbs/core/00_files.ipynb #075417ca
 OPTION_RANGES = dict(
-    n=(1, 10_000_000), seed=(0, 2**32 - 1), size=(16, 4096), img_size=(32, 1024), workers=(1, 256), bs=(1, 4096), epochs=(1, 10_000), rounds=(1, 1000),
+    n=(1, 10_000_000), seed=(0, 2**32 - 1), keep=(0, 100_000), size=(16, 4096), img_size=(32, 1024), workers=(1, 256), bs=(1, 4096), epochs=(1, 10_000), rounds=(1, 1000),
     limit=(0, 100_000_000), per_epoch=(1, 100_000_000), share=(0., 1.), lr=(0., 10.), wd=(0., 10.), average=(0., 1.), strength=(0., 10.), openings=(0., 10.), mark=(0., 100.), camera=(0, 99), seconds=(.01, 86_400.), max_pixels=(1, 178_000_000))
 
 def _range_text(low, high): return f'from {low:g} to {high:g}' if isinstance(high, float) else f'from {low} to {high}'
@@ -244,9 +244,9 @@ class _Dtype:
 
 def _agreed(dtype, shape, content):
     "The NumPy type, where it agrees with shape and content."
-    dtype, n = dtype.dtype, math.prod(shape)
-    size = n if isinstance(content, list) else n*max(dtype.itemsize, 1)
-    if dtype.hasobject != isinstance(content, list) or min(shape, default=0) < 0 or len(content) != size: raise pickle.UnpicklingError('an array whose shape does not fit its content')
+    dtype, objects = dtype.dtype, isinstance(content, list)
+    fits = type(shape) is tuple and len(shape) <= 8 and all(type(n) is int and n >= 0 for n in shape) and dtype.hasobject == objects
+    if not fits or len(content) != math.prod(shape)*(1 if objects else max(dtype.itemsize, 1)): raise pickle.UnpicklingError('an array whose shape does not fit its content')
     return dtype
 
 # %% ../../nbs/core/00_files.ipynb #e38f4c7d
@@ -260,7 +260,7 @@ def _filled(content, dtype, shape=(), order='C'): return np.frombuffer(content, 
 
 def _latin1(text, encoding='latin1'):
     "Stands in for `codecs.encode`, by which old pickles spell bytes."
-    if encoding != 'latin1': raise pickle.UnpicklingError(f'an encoding {encoding!r}')
+    if encoding != 'latin1': raise pickle.UnpicklingError('it asks for another encoding than latin1')
     return text.encode('latin1')
 
 _admitted = {('numpy', 'ndarray'): lambda *_: _Array(0), ('numpy', 'dtype'): _Dtype, ('_codecs', 'encode'): _latin1, ('__builtin__', 'bytes'): lambda: b'',
@@ -280,6 +280,8 @@ class _DataUnpickler(pickle.Unpickler):
 _lengths = {pickletools.TAKEN_FROM_ARGUMENT1: '<B', pickletools.TAKEN_FROM_ARGUMENT4: '<i', pickletools.TAKEN_FROM_ARGUMENT4U: '<I', pickletools.TAKEN_FROM_ARGUMENT8U: '<Q'}
 _counted = {op.code.encode('latin1'): _lengths[op.arg.n] for op in pickletools.opcodes if op.arg and op.arg.n in _lengths}
 
+_hashing = {op.code.encode('latin1') for op in pickletools.opcodes if op.name in ('EMPTY_DICT', 'DICT', 'SETITEM', 'SETITEMS', 'EMPTY_SET', 'ADDITEMS', 'FROZENSET')}
+
 def _run_of_steps(size):
     "A pattern for pickle code without the steps that begin with a length, and without numbers of objects far above `size`."
     high = min(size, 2**32 - 1).to_bytes(4, 'little').rstrip(b'\0')
@@ -288,18 +290,19 @@ def _run_of_steps(size):
     steps = {}
     for op in pickletools.opcodes:
         code, n = op.code.encode('latin1'), op.arg.n if op.arg else 0
-        if code in _counted or op.name == 'STOP': continue
+        if code in _counted or code in _hashing or op.name == 'STOP': continue
         steps.setdefault(known.get(op.name, b'.{%d}' % n if n >= 0 else rb'[^\n]*\n'), []).append(re.escape(code))
     return re.compile(b'(?:%s){1,10000}' % b'|'.join(b'[%s]%s' % (b''.join(codes), rest) for rest, codes in steps.items()), re.S)
 
 # %% ../../nbs/core/00_files.ipynb #11e0955b
-def _check_numbers(code):
-    "Raise `UnpicklingError` where pickle code numbers an object far higher than it has bytes."
+def _check_steps(code):
+    "Raise `UnpicklingError` where pickle code numbers an object far higher than it has bytes, or hashes one."
     at, steps = 0, _run_of_steps(len(code))
     while True:
         if run := steps.match(code, at): at = run.end(); continue
         step = code[at:at + 1]
         if step in (b'r', b'p'): raise pickle.UnpicklingError('it numbers an object higher than it has any')
+        if step in _hashing: raise pickle.UnpicklingError('it holds a dictionary or a set')
         if step not in _counted: return                   # the end, or what the unpickler will complain of
         n, = struct.unpack_from(_counted[step], code, at + 1)
         at += 1 + struct.calcsize(_counted[step]) + max(n, 0)
@@ -307,11 +310,11 @@ def _check_numbers(code):
 # %% ../../nbs/core/00_files.ipynb #21fc054b
 def load_pickle(
     path, # a pickle file that somebody else made
-): # lists, tuples, dicts, strings, numbers, NumPy arrays and scalars
+): # lists, tuples, strings, numbers, NumPy arrays and scalars
     "Read a pickle of plain data; raises `InputError` for a missing, broken or dangerous one."
     with read_regular(path, 20_000_000_000) as f:
         try:
-            with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as code: _check_numbers(code)
+            with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as code: _check_steps(code)
             return _DataUnpickler(f).load()
         except Exception as e:
             why = str(e) or type(e).__name__
