@@ -1,11 +1,12 @@
 # make demo   the whole way on a small practice set        make lab    open the notebooks in JupyterLab
 # make test   every notebook and the commands' tests       make web    the page that runs the model in a browser
+# make record from nothing to a trained model in ten minutes
 # make install is done by each of them
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install demo test lab web site clean
+.PHONY: install demo record test lab web site clean
 
 install: .venv/installed
 
@@ -22,6 +23,9 @@ install: .venv/installed
 
 demo: install
 	$(BIN)/flmk_demo
+
+record: install
+	$(BIN)/flmk_record
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --timeout 1200 tests
