@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from fasttransform import ItemTransform
 
-from .core.points import FLIP_ORDER, to_normalised
+from .core.points import FLIP_ORDER, IBUG68, to_normalised
 from .core.pose import euler_angles
 
 # %% ../nbs/10_augment.ipynb #57d2548a
@@ -103,9 +103,10 @@ def transform_points(
     H,       # (n, 3, 3) homographies
     control, # (n, 2, g, g) shifts of the warp
     flip,    # (n,) bool: exchange left and right
+    order=FLIP_ORDER, # of the points in a mirror
 ): # (n, 68, 2) points in the new picture
     "Where the points are after the warp and the homography."
-    p = torch.where(flip[:, None, None], p[:, FLIP_ORDER], p)
+    p = torch.where(flip[:, None, None], p[:, order], p)
     target = apply_homography(H, p)
     q = target
     for _ in range(4): q = target - warp_displacement(control, q[:, None])[:, 0]
@@ -172,12 +173,13 @@ def change_geometry(
     p,          # (n, 68, 2) points in unit coordinates
     s:AugmentConfig, # how strong
     size=None,  # side of the new images; as the old ones if not given
+    scheme=IBUG68, # a LandmarkScheme: what the points are
 ): # images (n, 3, size, size), floats, and points (n, 68, 2)
     "Flip, rotate, scale, stretch, shift, perspective and warp in one sampling."
     H, flip = random_homography(len(x), s, x.device)
     control = torch.randn(len(x), 2, 6, 6, device=x.device)*s.warp
     grid = sampling_grid(H, control, size or x.shape[-1], x.shape[-1])
-    return sample_images(x, grid, _chosen(len(x), 1/3, x.device)), transform_points(p, H, control, flip)
+    return sample_images(x, grid, _chosen(len(x), 1/3, x.device)), transform_points(p, H, control, flip, scheme.flip_order)
 
 # %% ../nbs/10_augment.ipynb #8431c379
 def face_mask(
@@ -360,10 +362,11 @@ def augment(
     p,          # (n, 68, 2) points in unit coordinates
     s:AugmentConfig, # how strong
     size=None,  # side of the new images; as the old ones if not given
+    scheme=IBUG68, # a LandmarkScheme; where the face ends, and with it the background, is known for the 68 alone
 ): # images, floats between 0 and 1, and points
     "Every change of this notebook, in the order in which light, lens and sensor make them."
-    x, p = change_geometry(x, p, s, size)
-    x = change_background(x, p, s)
+    x, p = change_geometry(x, p, s, size, scheme)
+    if scheme == IBUG68: x = change_background(x, p, s)
     x = change_colour(change_light(random_erase(x, s), s), s)
     x = add_noise(change_resolution(change_sharpness(x, s), s), s)
     return x.clamp_(0, 1), p
@@ -375,12 +378,13 @@ class Augment(ItemTransform):
     def __init__(self,
         strength:AugmentConfig=None, # how strong; the default if not given
         size:int=None,               # side of the new images; as the old ones if not given
+        scheme=IBUG68,               # a LandmarkScheme: what the points are
     ):
         super().__init__()
-        self.strength, self.size = strength or AugmentConfig(), size
+        self.strength, self.size, self.scheme = strength or AugmentConfig(), size, scheme
 
     def encodes(self, b):
         x, p, *rest = b
-        with torch.no_grad(): new_x, new_p = augment(x.as_subclass(torch.Tensor), p.as_subclass(torch.Tensor), self.strength, self.size)
-        if rest: rest = [torch.as_tensor(euler_angles(new_p.cpu())).to(rest[0])]                 # angles of the changed face
+        with torch.no_grad(): new_x, new_p = augment(x.as_subclass(torch.Tensor), p.as_subclass(torch.Tensor), self.strength, self.size, self.scheme)
+        if rest: rest = [torch.as_tensor(euler_angles(new_p.cpu(), self.scheme)).to(rest[0])]                 # angles of the changed face
         return new_x.as_subclass(type(x)), new_p.as_subclass(type(p)), *rest

@@ -29,7 +29,7 @@ from torchvision.ops.misc import Conv2dNormActivation
 
 from .core.crop import CROP_SCALE, CROP_SHIFT, NORMALISATION
 from .core.files import atomic_write, InputError, MAX_MODEL_BYTES
-from .core.points import from_normalised, N_POINTS, REFERENCE_SHAPE
+from .core.points import from_normalised, IBUG68, N_POINTS, REFERENCE_SHAPE, scheme_dict, scheme_from_dict
 
 # %% ../nbs/01_models.ipynb #bb936f2d
 class LandmarkNet(nn.Module):
@@ -41,7 +41,7 @@ class LandmarkNet(nn.Module):
         super().__init__()
         self.early, self.late = early, late
 
-    def forward(self, x): return self.late(self.early(x)).unflatten(-1, (N_POINTS, 2))
+    def forward(self, x): return self.late(self.early(x)).unflatten(-1, (-1, 2))
 
     def points_and_spread(self,
         x, # images (n, 3, h, w), normalised
@@ -49,16 +49,17 @@ class LandmarkNet(nn.Module):
         "Points and the spread of their probability maps, both in unit coordinates."
         early, head = self.early(x), getattr(self.late, 'points_and_spread', None)
         points, spread = head(early) if head else (self.late(early), None)
-        if spread is None: spread = points[:, :N_POINTS]*float('nan')    # no new tensor: exported, it keeps a free batch size
-        return points.unflatten(-1, (N_POINTS, 2)), spread
+        if spread is None: spread = points[:, ::2]*float('nan')    # no new tensor: exported, it keeps a free batch size
+        return points.unflatten(-1, (-1, 2)), spread
 
 # %% ../nbs/01_models.ipynb #3ce15a98
 MEAN_FACE = (REFERENCE_SHAPE[:, :2] - (REFERENCE_SHAPE[:, :2].max(0) + REFERENCE_SHAPE[:, :2].min(0))/2)*2/CROP_SCALE + [0, 2*CROP_SHIFT]
 
 def init_to_mean_face(
     linear:nn.Linear, # the last layer, 136 outputs
-): # the same layer
+): # the same layer; one with other outputs, for another landmark scheme, is left as it is
     "Make the untrained network answer with the mean face."
+    if linear.out_features != MEAN_FACE.size: return linear
     with torch.no_grad(): linear.bias.copy_(torch.as_tensor(MEAN_FACE.flatten()))
     return linear
 
@@ -75,11 +76,12 @@ class MultiScaleHead(nn.Module):
     def __init__(self,
         size:int,  # side of the map
         conv,      # function (in, out, stride) -> 3x3 convolution with norm and activation
+        n_points=N_POINTS, # of a face
     ):
         super().__init__()
         self.down = conv(16, 32, 2)
         self.full = nn.Conv2d(32, 128, (size + 1)//2)
-        self.points = init_to_mean_face(nn.Linear(16 + 32 + 128, 2*N_POINTS))
+        self.points = init_to_mean_face(nn.Linear(16 + 32 + 128, 2*n_points))
 
     def forward(self, a):
         b = self.down(a)
@@ -92,7 +94,8 @@ def _conv(norm, activation, i, o, stride):
     return Conv2dNormActivation(i, o, 3, stride, norm_layer=norm, activation_layer=activation)
 
 def pfld(
-    img_size:int, # side of the input in pixels
+    img_size:int,      # side of the input in pixels
+    n_points=N_POINTS, # of a face
 ): # a LandmarkNet
     "PFLD (Guo et al., 2019, section 3.3 and table 1) with the widths of the rebuilt project."
     block, conv = mobilenetv2.InvertedResidual, partial(_conv, nn.BatchNorm2d, nn.ReLU)
@@ -100,7 +103,7 @@ def pfld(
     late = [block(64, 128, 2, 2), *[block(128, 128, 1, 4) for _ in range(6)], block(128, 16, 1, 2)]
     late[1].use_res_connect = False
     size = -(-img_size // 8)
-    return LandmarkNet(nn.Sequential(*early), nn.Sequential(*late, MultiScaleHead(size, conv)))
+    return LandmarkNet(nn.Sequential(*early), nn.Sequential(*late, MultiScaleHead(size, conv, n_points)))
 
 # %% ../nbs/01_models.ipynb #3420e154
 _small = [row.split() for row in '''16 3 16 16 SE RE 2, 16 3 72 24 - RE 2, 24 3 88 24 - RE 1, 24 5 96 40 SE HS 2, 40 5 240 40 SE HS 1,
@@ -118,29 +121,32 @@ def _blocks(table):
     return [_conv(_norm, nn.Hardswish, 3, 16, 2), *(mobilenetv3.InvertedResidual(c, _norm) for c in cfgs)]
 
 # %% ../nbs/01_models.ipynb #a8311afd
-def _mobilenet_v3(table, img_size):
+def _mobilenet_v3(table, img_size, n_points):
     "MobileNetV3 with the blocks of a table, cut after the third; the body halves the picture five times."
-    blocks, head = _blocks(table), MultiScaleHead(-(-img_size // 32), partial(_conv, _norm, nn.Hardswish))
+    blocks, head = _blocks(table), MultiScaleHead(-(-img_size // 32), partial(_conv, _norm, nn.Hardswish), n_points)
     return LandmarkNet(nn.Sequential(*blocks[:4]), nn.Sequential(*blocks[4:], head))
 
 def mobilenet_v3_small(
-    img_size:int, # side of the input in pixels
+    img_size:int,      # side of the input in pixels
+    n_points=N_POINTS, # of a face
 ): # a LandmarkNet
     "MobileNetV3-small (Howard et al., 2019, table 2), last stage 16 channels, three-scale head."
-    return _mobilenet_v3(_small, img_size)
+    return _mobilenet_v3(_small, img_size, n_points)
 
 def mobilenet_v3_large(
-    img_size:int, # side of the input in pixels
+    img_size:int,      # side of the input in pixels
+    n_points=N_POINTS, # of a face
 ): # a LandmarkNet
     "MobileNetV3-large (Howard et al., 2019, table 1), last stage 16 channels, three-scale head."
-    return _mobilenet_v3(_large, img_size)
+    return _mobilenet_v3(_large, img_size, n_points)
 
 # %% ../nbs/01_models.ipynb #7aea8120
 def shufflenet_v2_x1_5_net(
-    img_size:int, # side of the input in pixels; the network takes any
+    img_size:int,      # side of the input in pixels; the network takes any
+    n_points=N_POINTS, # of a face
 ): # a LandmarkNet
     "ShuffleNetV2 1.5x (Ma et al., 2018), its last layer with 136 outputs."
-    net = shufflenet_v2_x1_5(num_classes=2*N_POINTS)
+    net = shufflenet_v2_x1_5(num_classes=2*n_points)
     init_to_mean_face(net.fc)
     late = nn.Sequential(net.stage3, net.stage4, net.conv5, nn.AdaptiveAvgPool2d(1), nn.Flatten(), net.fc)
     return LandmarkNet(nn.Sequential(net.conv1, net.maxpool, net.stage2), late)
@@ -162,13 +168,14 @@ class SoftArgmaxHead(nn.Module):
         channels, # of the early map and of each stage's
         width=64, # channels of the fused map
         finer=1,  # how many times as many cells a side the probability maps have
+        n_points=N_POINTS, # of a face: as many maps
     ):
         super().__init__()
         conv = lambda k, act, groups=1: Conv2dNormActivation(width, width, k, groups=groups, norm_layer=_norm, activation_layer=act)
         self.stages, self.finer = nn.ModuleList(stages), finer
         self.sides = nn.ModuleList(Conv2dNormActivation(c, width, 1, norm_layer=_norm, activation_layer=None) for c in channels)
         mix = [m for _ in range(2) for m in (conv(5, None, width), conv(1, nn.Hardswish))]
-        self.maps = nn.Sequential(nn.Hardswish(), *mix, nn.Conv2d(width, N_POINTS, 1))
+        self.maps = nn.Sequential(nn.Hardswish(), *mix, nn.Conv2d(width, n_points, 1))
 
     def forward(self, x):
         maps, places = self.probabilities(x)
@@ -202,7 +209,7 @@ def points_and_spread(self:SoftArgmaxHead,
 # %% ../nbs/01_models.ipynb #ea14df29
 def mobilenet_v3_small_integral(
     img_size:int, # side of the input in pixels; the network takes any
-    **head,       # `width` and `finer` of `SoftArgmaxHead`
+    **head,       # `width`, `finer` and `n_points` of `SoftArgmaxHead`
 ): # a LandmarkNet
     "MobileNetV3-small without its last block, with a `SoftArgmaxHead`."
     blocks = _blocks(_small)
@@ -210,12 +217,13 @@ def mobilenet_v3_small_integral(
     return LandmarkNet(nn.Sequential(*blocks[:4]), SoftArgmaxHead(stages, [24, 48, 96], **head))
 
 def mobilenet_v3_large_integral(
-    img_size:int, # side of the input in pixels; the network takes any
+    img_size:int,      # side of the input in pixels; the network takes any
+    n_points=N_POINTS, # of a face
 ): # a LandmarkNet
     "MobileNetV3-large, likewise, with wider and finer maps."
     blocks = _blocks(_large)
     stages = [nn.Sequential(*blocks[4:7]), nn.Sequential(*blocks[7:13]), nn.Sequential(*blocks[13:15])]
-    return LandmarkNet(nn.Sequential(*blocks[:4]), SoftArgmaxHead(stages, [24, 40, 96, 112], width=96, finer=2))
+    return LandmarkNet(nn.Sequential(*blocks[:4]), SoftArgmaxHead(stages, [24, 40, 96, 112], width=96, finer=2, n_points=n_points))
 
 # %% ../nbs/01_models.ipynb #6adae99a
 MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_large=mobilenet_v3_large, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
@@ -226,12 +234,12 @@ MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_lar
 def create_model(
     name:str,         # one of MODELS
     img_size:int=112, # side of the input in pixels, 32 to 1024
+    n_points:int=N_POINTS, # of a face, by its landmark scheme
 ): # a LandmarkNet, untrained
     "Build a model by name; raises `InputError` for an unknown name or an impossible size."
     if name not in MODELS: raise InputError(f'there is no model {name!r}: choose one of {", ".join(MODELS)}')
     if not 32 <= img_size <= 1024: raise InputError(f'an input of {img_size} pixels is too {"small" if img_size < 32 else "large"} for {name}: give 32 to 1024')
-    return MODELS[name](img_size)
-
+    return MODELS[name](img_size, **({} if n_points == N_POINTS else dict(n_points=n_points)))
 def count_parameters(
     model:nn.Module, # any module
 ): # an int
@@ -275,7 +283,7 @@ class WithAuxiliary(nn.Module):
     def forward(self, x):
         if not self.training: return self.model(x)
         early = self.model.early(x)
-        return self.model.late(early).unflatten(-1, (N_POINTS, 2)), self.auxiliary(early)
+        return self.model.late(early).unflatten(-1, (-1, 2)), self.auxiliary(early)
 
 # %% ../nbs/01_models.ipynb #0c2f1ee2
 def weights_checksum(
@@ -299,11 +307,13 @@ def save_model(
     img_size:int,      # side of its input in pixels
     nme:float=None,    # measured, in percent
     settings:dict={},  # what it was trained with: numbers, strings, lists
+    scheme=IBUG68,     # a LandmarkScheme: what its points are; written where it is not the 68
     **more,            # further plain values, such as `sigma_calibration` and `max_sigma`
 ): # the path
     "Write a model as one file of plain types, whole or not at all; raises `InputError` where the disk is full."
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    if scheme != IBUG68: more['scheme'] = scheme_dict(scheme)
     content = dict(format=_format, model=name, img_size=img_size, **NORMALISATION, nme=nme, settings=settings, **more)
     write_checkpoint(path, content | dict(checksum=weights_checksum(state), state_dict=state))
     return Path(path)
@@ -358,12 +368,21 @@ _fields = dict(
     model=lambda o: isinstance(o, str), img_size=lambda o: type(o) is int and 32 <= o <= 1024,
     mean=lambda o: _numbers(o, 3), std=lambda o: _numbers(o, 3) and min(o) > 0,
     nme=lambda o: o is None or _numbers(o), settings=lambda o: isinstance(o, dict), state_dict=_is_state)
-_optional = dict(checksum=lambda o: isinstance(o, str), sigma_calibration=lambda o: _numbers(o, N_POINTS, 2), max_sigma=_numbers, adaptation=_is_adaptation)
+_optional = dict(checksum=lambda o: isinstance(o, str), max_sigma=_numbers, adaptation=_is_adaptation)
 
 def _check_fields(path, saved):
     "Raise `InputError` for a field of a saved model that is missing or wrong."
     for k, good in (_fields | {k: f for k, f in _optional.items() if saved.get(k) is not None}).items():
         if k not in saved or not good(saved[k]): raise InputError(f'{path} has {"no" if k not in saved else "a wrong"} {k!r}: copy it again, or train or export it anew')
+
+# %% ../nbs/01_models.ipynb #25655fa3
+def _check_scheme(path, saved):
+    "Put the file's landmark scheme in the place of its description; raise `InputError` where it, or what depends on it, is wrong."
+    try: saved['scheme'] = scheme_from_dict(saved['scheme']) if saved.get('scheme') is not None else IBUG68
+    except InputError as e: raise InputError(f"{path} has a wrong 'scheme', {e}; copy it again, or train it anew") from e
+    calibration, n = saved.get('sigma_calibration'), saved['scheme'].n_points
+    if calibration is not None and not _numbers(calibration, n, 2): raise InputError(f"{path} has a wrong 'sigma_calibration': copy it again, or calibrate it anew")
+    if saved.get('adaptation') is not None and n != N_POINTS: raise InputError(f"{path} has a wrong 'adaptation', which only 68 points can have: copy it again")
 
 # %% ../nbs/01_models.ipynb #6b583937
 def _check_weights(path, saved):
@@ -381,11 +400,12 @@ def load_model(
     found = saved.get('format', 'another program') if isinstance(saved, dict) else 'another program'
     if found != _format: raise InputError(f'{path} is a file of {found!r}, not {_format!r}: train or export it anew with this version')
     _check_fields(path, saved)
+    _check_scheme(path, saved)
     check_model_size(path, saved['state_dict'])
     _check_weights(path, saved)
-    model = create_model(saved['model'], saved['img_size'])
+    model = create_model(saved['model'], saved['img_size'], saved['scheme'].n_points)
     try: model.load_state_dict(saved.pop('state_dict'))
-    except RuntimeError as e: raise InputError(f"{path} says it is {saved['model']} at {saved['img_size']} px, but its weights are of another model") from e
+    except RuntimeError as e: raise InputError(f"{path} says it is {saved['model']} at {saved['img_size']} px with {saved['scheme'].n_points} points, but its weights are of another model") from e
     return model.eval(), saved
 
 # %% ../nbs/01_models.ipynb #cebf86d5
@@ -447,7 +467,7 @@ class PixelModel(nn.Module):
         super().__init__()
         self.model, self.img_size = model, info['img_size']
         for k in 'mean', 'std': self.register_buffer(k, torch.tensor(info[k]).view(3, 1, 1)*255)
-        calibration = info.get('sigma_calibration') or [[0., 1.]]*N_POINTS
+        calibration = info.get('sigma_calibration') or [[0., 1.]]*info.get('scheme', IBUG68).n_points
         self.register_buffer('calibration', torch.tensor(calibration).float().T)
         self.correction = HeadCorrection(info['adaptation']) if info.get('adaptation') else nn.Identity()
         self.eval()
@@ -465,7 +485,7 @@ class TorchPredictor:
         device='cpu',   # where to compute
     ):
         model, self.info = load_model(path)
-        self.img_size, self.device = self.info['img_size'], device
+        self.img_size, self.scheme, self.device = self.info['img_size'], self.info['scheme'], device
         self.model = PixelModel(fuse_bn(model), self.info).to(device, memory_format=torch.channels_last)
 
     @torch.inference_mode()

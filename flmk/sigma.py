@@ -16,8 +16,8 @@ import torch
 
 from .core.annotations import read_entries
 from .core.files import cli, image_size, InputError, MAX_MODEL_BYTES, progress
-from .core.points import FLIP_ORDER, REGIONS
-from .inference.landmarks import mean_sigma, predict_crops
+from .core.points import FLIP_ORDER, IBUG68, N_POINTS
+from .inference.landmarks import mean_sigma, model_scheme, predict_crops
 from .models import PixelModel, read_checkpoint, TorchPredictor, write_checkpoint
 from .render.background import random_background
 from .render.generate import flmk_faces
@@ -32,20 +32,23 @@ def raw_predictor(
     predictor.model = PixelModel(predictor.model.model, {k: v for k, v in predictor.info.items() if k not in without})
     return predictor
 
+# %% ../nbs/12_sigma.ipynb #7c104a95
 def read_labelled(
-    folder, # with annot.pkl and images
+    folder,            # with annot.pkl and images
+    n_points=N_POINTS, # of a face
 ): # list of paths, and points (n, 68, 2) in pixels
     "A labelled folder of which every entry is good; raises `InputError` that names the first that is not."
-    good, bad = read_entries(folder)
+    good, bad = read_entries(folder, n_points)
     if bad: raise InputError(f'{folder}/annot.pkl: {bad[0][0]}: {bad[0][1]}; correct or remove the entry' + (f' (and {len(bad) - 1} more)' if len(bad) > 1 else ''))
     return [Path(folder)/name for name, _ in good], np.array([points for _, points in good])
 
+# %% ../nbs/12_sigma.ipynb #deefbf03
 def spread_and_error(
     model,  # of `raw_predictor`
     folder, # with annot.pkl and images
-): # spread (n, 68), and error (n, 68, 2) along x and y; in unit coordinates, in which a crop's side is 2
+): # spread (n, 68), and error (n, 68, 2) along x and y; in unit coordinates
     "How far each point is from its label, and what the network said about it."
-    paths, true = read_labelled(folder)
+    paths, true = read_labelled(folder, model_scheme(model).n_points)
     unit = 2/np.array([max(image_size(p)) for p in paths])
     points, spread = predict_crops(model, paths, bar=lambda o: progress(o, label=Path(folder).name))
     if np.isnan(spread).any(): raise InputError(f"a {model.info['model']} has no probability maps, so it cannot say how sure it is: train one of the integral models")
@@ -72,7 +75,6 @@ def fit_log_sigma(
 
 # %% ../nbs/12_sigma.ipynb #952ed047
 COVERAGE = .6827, .9545    # of a normal distribution, within one and two standard deviations
-SHRINK_FACES = 50          # a point's own fit counts as much as the common one once so many faces have been seen
 
 def log_scale_error(
     z, # (m, ...) |error|/sigma
@@ -81,20 +83,25 @@ def log_scale_error(
     one, two = np.quantile(z, COVERAGE, axis=0)
     return (2*np.log(one) + np.log(two/2))/3
 
+# %% ../nbs/12_sigma.ipynb #20a523e8
+SHRINK_FACES = 50   # a point's own fit counts as much as the common one once so many faces have been seen
+
 def fit_calibration(
     spread, # (n, 68) in unit coordinates
     error,  # (n, 68, 2) likewise
+    order=FLIP_ORDER, # of the points in a mirror
 ): # list of 68 pairs a, b: log sigma = a + b log spread
     "Calibrate on n faces; mirrored points get the same pair."
     n, weight = 4*len(spread), 4*SHRINK_FACES
-    samples = lambda o: np.concatenate([o, o[:, FLIP_ORDER]]*2)
-    x, e = samples(np.log(spread)), abs(np.concatenate([error[..., 0], error[:, FLIP_ORDER, 0], error[..., 1], error[:, FLIP_ORDER, 1]]))
+    samples = lambda o: np.concatenate([o, o[:, order]]*2)
+    x, e = samples(np.log(spread)), abs(np.concatenate([error[..., 0], error[:, order, 0], error[..., 1], error[:, order, 1]]))
     common = fit_log_sigma(x.reshape(-1, 1), (e**2).reshape(-1, 1))[0]
     fit = fit_log_sigma(x, e**2, common, weight)
     z = e/np.exp(fit[:, 0] + fit[:, 1]*x)
     fit[:, 0] += (n*log_scale_error(z) + weight*log_scale_error(z.ravel()))/(n + weight)
-    return ((fit + fit[FLIP_ORDER])/2).round(5).tolist()
+    return ((fit + fit[order])/2).round(5).tolist()
 
+# %% ../nbs/12_sigma.ipynb #c7ed8fbc
 def calibrated_sigma(
     spread,      # (n, 68)
     calibration, # of `fit_calibration`
@@ -113,12 +120,15 @@ def sigma_coverage(
     z = (abs(error)/sigma[..., None])[:, points]
     return float((z < 1).mean()), float((z < 2).mean())
 
+# %% ../nbs/12_sigma.ipynb #2b2de467
 def coverage_table(
-    sigma, error, # as of `sigma_coverage`
+    sigma, error,           # as of `sigma_coverage`
+    regions=IBUG68.regions, # name -> points
 ): # text
     "Coverage by region, as a Markdown table."
-    rows = [(name, *sigma_coverage(sigma, error, idx)) for name, idx in [*REGIONS.items(), ('all', slice(None))]]
-    return '| region | within one sigma | within two |\n| --- | --- | --- |\n' + ''.join(f'| {name} | {one*100:.1f} % | {two*100:.1f} % |\n' for name, one, two in rows)
+    rows = [(name, *sigma_coverage(sigma, error, idx)) for name, idx in [*regions.items(), ('all', slice(None))]]
+    head = '| region | within one sigma | within two |\n| --- | --- | --- |\n'
+    return head + ''.join(f'| {name} | {one*100:.1f} % | {two*100:.1f} % |\n' for name, one, two in rows)
 
 # %% ../nbs/12_sigma.ipynb #9b89f80d
 LOST_FACE_COST = 4    # of a face that is dropped, in backgrounds that are kept
@@ -135,6 +145,7 @@ def choose_max_sigma(
     k = len(at) - 1 - k                                                       # of several that cost the same the highest, which loses fewest faces
     return round(float(np.sqrt(at[k]*at[min(k + 1, len(at) - 1)])), 3)
 
+# %% ../nbs/12_sigma.ipynb #e3bcd5bc
 def background_crops(
     n:int,    # how many
     seed:int, # another seed, other backgrounds
@@ -143,12 +154,13 @@ def background_crops(
     "What stands behind rendered heads, without a head."
     return [np.uint8(random_background(np.random.default_rng([seed, k]), size)*255 + .5) for k in range(n)]
 
+# %% ../nbs/12_sigma.ipynb #ce74d32c
 def mean_sigmas(
     model, # a predictor
     crops, # as of `predict_crops`
 ): # (n) in percent of the side of the crop around the points
     "How unsure a prediction is as a whole, predicted as in photographs: mirrored too, and again in a tighter crop."
-    return mean_sigma(*predict_crops(model, crops, flip=True, refine=True))
+    return mean_sigma(*predict_crops(model, crops, flip=True, refine=True), model_scheme(model).crop)
 
 # %% ../nbs/12_sigma.ipynb #b80ea2ea
 def update_model(
@@ -164,19 +176,35 @@ def update_model(
     write_checkpoint(out, content)
     return out
 
+# %% ../nbs/12_sigma.ipynb #310323b9
 def calibrate_sigma(
     model_path, # a saved model
     folder,     # with annot.pkl and images that it was not trained on
-): # list of 68 pairs, as of `fit_calibration`, and a table of what they promise and keep on faces they were not fitted on
+): # list of pairs a, b, as of `fit_calibration`, and a table of what they promise and keep on faces they were not fitted on
     "Calibrate a model on a labelled folder; raises `InputError` where it has fewer than 50 faces."
-    spread, error = spread_and_error(raw_predictor(model_path), folder)
+    model = raw_predictor(model_path)
+    spread, error = spread_and_error(model, folder)
     if len(spread) < 50: raise InputError(f'{folder} has {len(spread)} faces: 50 are needed to calibrate, several hundred are better')
-    halves = [np.arange(len(spread)) % 2 == k for k in (0, 1)]
-    sigma = np.empty_like(spread)
-    for half in halves: sigma[half] = calibrated_sigma(spread[half], fit_calibration(spread[~half], error[~half]))
-    return fit_calibration(spread, error), coverage_table(sigma, error)
+    order, sigma = model.scheme.flip_order, np.empty_like(spread)
+    for half in (np.arange(len(spread)) % 2 == k for k in (0, 1)): sigma[half] = calibrated_sigma(spread[half], fit_calibration(spread[~half], error[~half], order))
+    return fit_calibration(spread, error, order), coverage_table(sigma, error, model.scheme.regions)
 
 # %% ../nbs/12_sigma.ipynb #6df01301
+def _render_labelled(model_path, out, n, seed, workers):
+    "Faces to calibrate on; raises `InputError` where the model has other points than the renderer's."
+    model = TorchPredictor(model_path)
+    if model.scheme != IBUG68: raise InputError(f'rendered faces have the iBUG 68, {model_path} has {model.scheme.name}: give faces of your own by --source')
+    flmk_faces(n=n, seed=seed, out=out, size=model.img_size*5//4, workers=workers)
+    return out
+
+def _choose_max_sigma(model_path, calibration, source, folder, seed):
+    "Max_sigma of a model with this calibration; and mean sigmas of faces and of backgrounds."
+    model = TorchPredictor(update_model(model_path, Path(folder)/'trial.pth.tar', sigma_calibration=calibration))
+    paths = read_labelled(source, model.scheme.n_points)[0][:300]
+    faces, others = mean_sigmas(model, paths), mean_sigmas(model, background_crops(200, seed, 160))
+    return choose_max_sigma(faces, others), faces, others
+
+# %% ../nbs/12_sigma.ipynb #0356ed5d
 @cli
 def calibrate_model(
     model_path:str,    # a saved model
@@ -188,14 +216,9 @@ def calibrate_model(
 ):
     "Calibrate a model's sigma, choose its max_sigma, and write both into its file."
     with tempfile.TemporaryDirectory() as folder:
-        if not source:
-            source, size = Path(folder)/'faces', TorchPredictor(model_path).img_size*5//4
-            flmk_faces(n=n, seed=seed, out=source, size=size, workers=workers)
+        source = source or _render_labelled(model_path, Path(folder)/'faces', n, seed, workers)
         calibration, table = calibrate_sigma(model_path, source)
-        trial = update_model(model_path, Path(folder)/'trial.pth.tar', sigma_calibration=calibration)
-        model, paths = TorchPredictor(trial), read_labelled(source)[0][:300]
-        faces, others = mean_sigmas(model, paths), mean_sigmas(model, background_crops(200, seed, 160))
-    most = choose_max_sigma(faces, others)
+        most, faces, others = _choose_max_sigma(model_path, calibration, source, folder, seed)
     written = update_model(model_path, out, sigma_calibration=calibration, max_sigma=most)
     print(f'{table}\nmean sigma, % of the crop: faces {np.median(faces):.2f} (99 %: {np.percentile(faces, 99):.2f}), backgrounds {np.median(others):.2f} (5 %: {np.percentile(others, 5):.2f})')
     print(f'{written}: sigma_calibration, and max_sigma {most}, above which are {(faces > most).mean()*100:.1f} % of the faces and {(others > most).mean()*100:.0f} % of the backgrounds')

@@ -16,7 +16,7 @@ import numpy as np
 
 from .core.files import atomic_write, cli, IMAGE_SUFFIXES, InputError, printable, progress
 from .core.points import N_POINTS
-from .inference.landmarks import predict_crops
+from .inference.landmarks import model_scheme, predict_crops
 from .predictor import load_predictor
 
 # %% ../nbs/04_submit.ipynb #e740798e
@@ -152,7 +152,10 @@ def flmk_test(
 ):
     "Predict a folder of face images and write the submission; or check one."
     if check: return _report(check, check_solution(check, images if Path(images).is_dir() else None))
-    names, points = predict_folder(load_predictor(model_path), images, flip, bs)
+    model = load_predictor(model_path)
+    n = model_scheme(model).n_points
+    if n != N_POINTS: raise InputError(f'{model_path} predicts {n} points, a submission has {N_POINTS}: give a model of the 68, or use flmk_predict')
+    names, points = predict_folder(model, images, flip, bs)
     txt, zipped = write_solution(out, names, points)
     _report(txt, check_solution(zipped, images))
     print(f'{len(names)} images in {txt} and {zipped}')

@@ -29,12 +29,14 @@ CROP_SCALE = 1.9   # side of the crop / longer side of the landmarks' box
 CROP_SHIFT = .08   # how far the crop's centre lies above the box's centre, in sides of the crop
 
 def crop_around_points(
-    points, # (68, 2) in pixels
+    points,           # (68, 2) in pixels
+    scale=CROP_SCALE, # side of the crop / longer side of the points' box; another landmark scheme may have another
+    shift=CROP_SHIFT, # how far the crop's centre lies above the box's, in sides
 ): # left, top, side: whole pixels
-    "The challenge's crop around known landmarks: `CROP_SCALE` and `CROP_SHIFT`."
+    "The challenge's crop around known landmarks."
     low, high = points.min(0), points.max(0)
-    side = max(CROP_SCALE*(high - low).max(), 1)
-    left, top = (low + high + 1)/2 - [side/2, side*(.5 + CROP_SHIFT)]  # + 1: from centres of pixels to their edges
+    side = max(scale*(high - low).max(), 1)
+    left, top = (low + high + 1)/2 - [side/2, side*(.5 + shift)]  # + 1: from centres of pixels to their edges
     return round(left), round(top), round(side)
 
 # %% ../../nbs/core/02_crop.ipynb #d8c97f9c

@@ -9,6 +9,7 @@ __all__ = ['DEFAULT_LICENCE', 'training_sets', 'card_data', 'card_text', 'write_
 from pathlib import Path
 
 from .files import atomic_write
+from .points import IBUG68
 
 # %% ../../nbs/core/08_model_card.ipynb #03c11df1
 DEFAULT_LICENCE = 'code: Apache-2.0; weights: under the terms of the data they were trained on'
@@ -30,15 +31,15 @@ def card_data(
 ): # huggingface_hub.ModelCardData
     "The part of a card that programs read."
     from huggingface_hub import EvalResult, ModelCardData              # here: it is only there where the extra `train` is
-    results = [] if info.get('nme') is None else [EvalResult(task_type='keypoint-detection', task_name='68 facial landmarks', dataset_type='aflw_val',
+    results = [] if info.get('nme') is None else [EvalResult(task_type='keypoint-detection', task_name=f"{info.get('scheme', IBUG68).n_points} facial landmarks", dataset_type='aflw_val',
         dataset_name='aflw_val, 199 faces of AFLW2000-3D', metric_type='nme', metric_name="NME, % of the image's side", metric_value=round(float(info['nme']), 3))]
     return ModelCardData(model_name=name, license='other', license_name=licence, library_name='flmk', pipeline_tag='keypoint-detection',
-                         tags=['facial-landmarks', 'ibug-68'], eval_results=results or None)
+                         tags=['facial-landmarks'] + ['ibug-68']*(info.get('scheme', IBUG68) == IBUG68), eval_results=results or None)
 
 # %% ../../nbs/core/08_model_card.ipynb #0918a300
 _text = """# {name}
 
-68 facial landmarks (iBUG order) in a crop of one face; network `{model}`, input {img_size} x {img_size} pixels.
+{points} in a crop of one face; network `{model}`, input {img_size} x {img_size} pixels.
 
 ## Data
 Trained on: {data}.
@@ -75,8 +76,10 @@ def card_text(
     "The model card of a saved or an exported model."
     name = f"flmk {info['model']} {info['img_size']} px"
     nme = [] if info.get('nme') is None else [f"NME on aflw_val: {info['nme']:.3f} % of the image's side, in the epoch of the training that was best on these very faces."]
+    scheme = info.get('scheme', IBUG68)
+    points = '68 facial landmarks (iBUG order)' if scheme == IBUG68 else f'{scheme.n_points} facial landmarks ({scheme.name})'
     lines = lambda items: '\n'.join(f'- {o}' for o in items) or '- none'
-    text = _text.format(name=name, file=Path(path).name, data=trained_on or training_sets(info), licence=licence, model=info['model'], img_size=info['img_size'],
+    text = _text.format(name=name, file=Path(path).name, data=trained_on or training_sets(info), licence=licence, points=points, model=info['model'], img_size=info['img_size'],
         numbers=lines(nme + [f'{k}: {v}' for k, v in (numbers or {}).items()]), settings=lines(f'{k}: {v}' for k, v in (info.get('settings') or {}).items() if k != 'extra'))
     return f'---\n{card_data(name, info, licence).to_yaml()}\n---\n\n{text}'
 

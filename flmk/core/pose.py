@@ -8,7 +8,7 @@ __all__ = ['rotation_matrix', 'project_head', 'box_normalise', 'fit_rotation', '
 # %% ../../nbs/core/04_pose.ipynb #eff06345
 import numpy as np
 
-from .points import REFERENCE_SHAPE
+from .points import IBUG68, REFERENCE_SHAPE
 
 # %% ../../nbs/core/04_pose.ipynb #0f8099a2
 def _axis_rotation(axis, a):
@@ -45,13 +45,15 @@ def box_normalise(
     with np.errstate(invalid='ignore', divide='ignore'): return (points - (low + high)/2) / (high - low).max(-1, keepdims=True)
 
 # %% ../../nbs/core/04_pose.ipynb #5bb24331
-_inverse = np.linalg.pinv(REFERENCE_SHAPE.astype(float) - REFERENCE_SHAPE.mean(0)).T   # X+, (68, 3), blind to shifts
+def _inverse(shape): return np.linalg.pinv(shape.astype(float) - shape.mean(0)).T      # X+, (68, 3), blind to shifts
+_inverse68 = _inverse(REFERENCE_SHAPE)
 
 def fit_rotation(
-    points, # (..., 68, 2) points in any unit
+    points,              # (..., 68, 2) points in any unit
+    inverse=_inverse68,  # of the reference head, or of some of its points
 ): # (..., 3, 3); NaN where all points coincide
     "The rotation of the reference head that explains the points best, without perspective."
-    A = np.swapaxes(box_normalise(points), -1, -2) @ _inverse                     # (..., 2, 3)
+    A = np.swapaxes(box_normalise(points), -1, -2) @ inverse                      # (..., 2, 3)
     across = np.cross(A[..., :1, :], A[..., 1:, :])
     trace = np.square(A).sum((-2, -1), keepdims=True)
     s = np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-3*trace)    # it is trace/2 for a head, 0 for points on a line
@@ -69,7 +71,12 @@ def rotation_angles(
     return np.rad2deg(np.stack([pitch, yaw, roll], -1))
 
 def euler_angles(
-    points, # (..., 68, 2) points in any unit
-): # (..., 3) pitch, yaw, roll in degrees; NaN where all points coincide
-    "Box-normalised Euler angles of faces, by their 68 points."
-    return rotation_angles(fit_rotation(points))
+    points,        # (..., 68, 2) points in any unit, or as many as the scheme has
+    scheme=IBUG68, # a LandmarkScheme; its `ibug` tells which of the 68 its points are
+): # (..., 3) pitch, yaw, roll in degrees; NaN where all points coincide, or where the scheme has no `ibug`
+    "Box-normalised Euler angles of faces, by their 68 points or those of them that a scheme has."
+    if scheme is IBUG68: return rotation_angles(fit_rotation(points))
+    if scheme.ibug is None: return np.full((*np.shape(points)[:-2], 3), np.nan)
+    own = [i for i, k in enumerate(scheme.ibug) if k is not None]
+    some = _inverse(REFERENCE_SHAPE[[scheme.ibug[i] for i in own]])
+    return rotation_angles(fit_rotation(np.asarray(points)[..., own, :], some))

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['ADMITTED_OPERATORS', 'INPUT_SIZES', 'MAX_RUN_SECONDS', 'MODEL_ASSET', 'Crop', 'MAX_SIDES_AWAY', 'DEFAULT_MAX_SIGMA',
-           'graph_operators', 'load_onnx', 'run_onnx', 'OnnxPredictor', 'default_model', 'crop_to_input',
-           'predict_inputs', 'refine_square', 'predict_crops', 'mean_sigma', 'max_sigma']
+           'graph_operators', 'load_onnx', 'run_onnx', 'OnnxPredictor', 'model_scheme', 'default_model',
+           'crop_to_input', 'predict_inputs', 'refine_square', 'predict_crops', 'mean_sigma', 'max_sigma']
 
 # %% ../../nbs/inference/00_landmarks.ipynb #bf55307b
-import threading
+import json, threading
 from collections import namedtuple
 from functools import cache, partial
 from itertools import islice
@@ -20,7 +20,7 @@ import flmk
 from ..core.crop import crop_around_points, cut_crop, from_letterbox, letterbox, square_overlap
 from ..core.files import InputError, MAX_MODEL_BYTES, read_reduced, read_regular
 from ..core.parallel import threaded_map
-from ..core.points import FLIP_ORDER, N_POINTS, flip_points, resize_points
+from ..core.points import flip_points, IBUG68, resize_points, scheme_from_dict
 
 # %% ../../nbs/inference/00_landmarks.ipynb #e231841f
 def _varint(data, k):
@@ -69,17 +69,24 @@ def graph_operators(
 # %% ../../nbs/inference/00_landmarks.ipynb #874464d8
 INPUT_SIZES = 32, 1024   # pixels, of the side of a network's input
 
+def _read_scheme(said, path):
+    "The landmark scheme of a file's metadata; the 68 where it names none."
+    try: return scheme_from_dict(json.loads(said['scheme'])) if 'scheme' in said else IBUG68
+    except (InputError, ValueError, RecursionError) as e: raise InputError(f'{path} has a scheme in its metadata that makes no sense ({e}): export your model anew with flmk_export') from e
+
 def _check_contract(session, path):
-    "The metadata of a session, its `img_size` a number; raises `InputError` where the graph is another's."
+    "The metadata of a session, its `img_size` a number and its `scheme` a LandmarkScheme; raises `InputError` where the graph is another's."
     said = session.get_modelmeta().custom_metadata_map
     try: size = int(said['img_size'])
     except (KeyError, ValueError): size = 0
+    scheme = _read_scheme(said, path)
+    n = scheme.n_points
     io = [(o.name, o.type, o.shape[1:]) for o in (*session.get_inputs(), *session.get_outputs())]
-    if io != [('faces', 'tensor(float)', [3, size, size]), ('points', 'tensor(float)', [N_POINTS, 2]), ('sigma', 'tensor(float)', [N_POINTS])]:
+    if io != [('faces', 'tensor(float)', [3, size, size]), ('points', 'tensor(float)', [n, 2]), ('sigma', 'tensor(float)', [n])]:
         raise InputError(f'{path} is an ONNX file, but not one of flmk_export: export your model with flmk_export')
     if not INPUT_SIZES[0] <= size <= INPUT_SIZES[1]:
         raise InputError(f'{path} asks for faces of {size} x {size} pixels: {INPUT_SIZES[0]} to {INPUT_SIZES[1]} are allowed')
-    return {**said, 'img_size': size}
+    return {**said, 'img_size': size, 'scheme': scheme}
 
 # %% ../../nbs/inference/00_landmarks.ipynb #b6359a05
 def _check_graph(content, name):
@@ -133,7 +140,7 @@ class OnnxPredictor:
         threads:int=0, # of one prediction; 0 leaves the choice to ONNX Runtime
     ):
         self.session, self.info = load_onnx(path, threads)
-        self.img_size = self.info['img_size']
+        self.img_size, self.scheme = self.info['img_size'], self.info['scheme']
 
     def __call__(self,
         squares:np.ndarray, # (n, S, S, 3) uint8, RGB
@@ -143,6 +150,12 @@ class OnnxPredictor:
 
 # %% ../../nbs/inference/00_landmarks.ipynb #d6119866
 MODEL_ASSET = Path(flmk.__file__).parent/'assets'/'landmarks.onnx'
+
+def model_scheme(
+    model, # an `OnnxPredictor`, a `TorchPredictor`, or whatever is called like them
+): # its LandmarkScheme; the iBUG 68 where it does not say
+    "What the points of a model are."
+    return getattr(model, 'scheme', IBUG68)
 
 @cache
 def default_model():
@@ -195,7 +208,8 @@ def predict_inputs(
     if not flip: return points, sigma
     mirrored, mirrored_sigma = model(squares[:, :, ::-1])
     _check_answer(mirrored, mirrored_sigma, squares.shape[2])
-    return (points + flip_points(mirrored, squares.shape[2]))/2, (sigma + mirrored_sigma[:, FLIP_ORDER])/2
+    order = model_scheme(model).flip_order
+    return (points + flip_points(mirrored, squares.shape[2], order))/2, (sigma + mirrored_sigma[:, order])/2
 
 # %% ../../nbs/inference/00_landmarks.ipynb #b0c1e554
 def _whole_square(image):
@@ -208,9 +222,10 @@ def refine_square(
     square,  # left, top, side of the first crop
     points,  # (68, 2) that were found in it, in the image's pixels
     image,   # (height, width, 3)
+    crop=IBUG68.crop, # of the points' scheme
 ): # left, top, side of a tighter crop; the first one where the points have left it
     "The crop around the points of a first prediction, as the challenge crops."
-    new = crop_around_points(points)
+    new = crop_around_points(points, *crop)
     return new if new[2] <= 3*max(image.shape[:2]) and square_overlap(square, new) > .2 else square
 
 # %% ../../nbs/inference/00_landmarks.ipynb #fa5d3f51
@@ -226,7 +241,7 @@ def _predict_batch(model, opened, flip, refine):
     views, inputs, reductions = zip(*opened)
     points, sigma = _predict_views(model, views, inputs, flip)
     if refine:
-        squares = [refine_square(s or _whole_square(i), p, i) for (i, s), p in zip(views, points)]
+        squares = [refine_square(s or _whole_square(i), p, i, model_scheme(model).crop) for (i, s), p in zip(views, points)]
         inputs = [crop_to_input(i, s, model.img_size) for (i, _), s in zip(views, squares)]
         points, sigma = _predict_views(model, views, inputs, flip)
     return np.stack([resize_points(p, r) for p, r in zip(points, reductions)]), sigma*np.array(reductions)[:, None]
@@ -250,8 +265,9 @@ def predict_crops(
     cut = partial(_open_and_cut, size=model.img_size, least=model.img_size*(2 if refine else 1))
     opened = map(cut, crops) if len(crops) < 2 or isinstance(crops[0], Crop) else threaded_map(cut, crops, ahead=bs)
     found = [_predict_batch(model, list(islice(opened, bs)), flip, refine) for _ in bar(range(0, len(crops), bs))]
-    points = np.concatenate([np.empty((0, N_POINTS, 2)), *(p for p, _ in found)])
-    sigma = np.concatenate([np.empty((0, N_POINTS)), *(s for _, s in found)])
+    n = model_scheme(model).n_points
+    points = np.concatenate([np.empty((0, n, 2)), *(p for p, _ in found)])
+    sigma = np.concatenate([np.empty((0, n)), *(s for _, s in found)])
     return (points[0], sigma[0]) if single else (points, sigma)
 
 # %% ../../nbs/inference/00_landmarks.ipynb #2c521f1e
@@ -260,9 +276,10 @@ DEFAULT_MAX_SIGMA = 8.   # percent of the crop's side; for a model whose file do
 def mean_sigma(
     points, # (n, 68, 2) in pixels
     sigma,  # (n, 68) in pixels
+    crop=IBUG68.crop, # of the points' scheme
 ): # (n) in percent of the side of the crop around the points; NaN from a network without sigma
     "How unsure a prediction is as a whole."
-    return sigma.mean(-1)*100 / np.array([crop_around_points(p)[2] for p in points], float).reshape(-1)
+    return sigma.mean(-1)*100 / np.array([crop_around_points(p, *crop)[2] for p in points], float).reshape(-1)
 
 def max_sigma(
     model, # an `OnnxPredictor` or a `TorchPredictor`

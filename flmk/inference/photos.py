@@ -17,9 +17,9 @@ import numpy as np
 
 from ..core.crop import crop_around_box, crop_around_points, face_roll, square_overlap
 from ..core.files import atomic_write, image_size, IMAGE_SUFFIXES, InputError, read_image, VIDEO_SUFFIXES
-from ..core.points import draw_points, REFERENCE_SHAPE
+from ..core.points import draw_points, IBUG68, REFERENCE_SHAPE
 from .faces import find_faces
-from .landmarks import Crop, max_sigma, mean_sigma, predict_crops
+from .landmarks import Crop, max_sigma, mean_sigma, model_scheme, predict_crops
 from .tables import face_records
 
 # %% ../../nbs/inference/03_photos.ipynb #8d885b79
@@ -80,7 +80,8 @@ def predict_boxes(
     crops = [Crop(np.rot90(img, t), crop_around_box(turn_box(b, t, img))) for b, t in zip(boxes, turns)]
     points, sigma = predict_crops(model, crops, flip, refine)
     points = np.reshape([turn_back(p, t, img) for p, t in zip(points, turns)], (-1, *points.shape[1:]))
-    kept, squares, unsure = [], [crop_around_points(p) for p in points], mean_sigma(points, sigma)
+    crop = model_scheme(model).crop
+    kept, squares, unsure = [], [crop_around_points(p, *crop) for p in points], mean_sigma(points, sigma, crop)
     for k in np.argsort(unsure, kind='stable').tolist():
         if keep_all or not unsure[k] > max_sigma(model) and all(square_overlap(squares[k], squares[o]) < .5 for o in kept): kept.append(k)
     kept = sorted(kept, key=lambda k: squares[k][0])
@@ -105,10 +106,10 @@ def predict_photo(
     "The faces of a photograph; raises `InputError` where the image is smaller than a face."
     h, w = img.shape[:2]
     _check_side(w, h)
-    if crops: return face_records([(0, 0, w, h)], [np.nan], *predict_crops(model, [img], flip))
+    if crops: return face_records([(0, 0, w, h)], [np.nan], *predict_crops(model, [img], flip), model_scheme(model))
     boxes, five, scores = find_faces(img, detector, min_score, min_size)
     kept, points, sigma = predict_boxes(model, img, boxes, flip, refine, five=five)
-    return face_records(boxes[kept], scores[kept], points, sigma)
+    return face_records(boxes[kept], scores[kept], points, sigma, model_scheme(model))
 
 # %% ../../nbs/inference/03_photos.ipynb #d3a52c9e
 DRAW_STYLES = 'points', 'mesh', 'boxes'
@@ -123,8 +124,9 @@ def mesh_triangles():
     gaps = abs(corners - places).max(-1)
     return gaps.argmin(-1)[gaps.min(-1).max(-1) < .05]
 
-def _draw_mesh(img, points):
+def _draw_mesh(img, points, scheme=IBUG68):
     "The mesh's lines, on a copy."
+    if scheme != IBUG68: raise InputError(f'a mesh is there for the iBUG 68, not for {scheme.name}: draw points or boxes')
     img, lines = img.copy(), np.round(points[mesh_triangles()]*16).astype(np.int32)
     cv2.polylines(img, list(lines), True, (90, 255, 210), max(1, round(np.ptp(points, 0).max()/200)), cv2.LINE_AA, 4)
     return img
@@ -146,11 +148,11 @@ def draw_faces(
     if style not in DRAW_STYLES: raise InputError(f'draw is {style!r}: choose {", ".join(DRAW_STYLES[:-1])} or {DRAW_STYLES[-1]}')
     img = img.copy()
     for f in faces:
-        left, top, side = crop_around_points(f.points)
+        left, top, side = crop_around_points(f.points, *f.scheme.crop)
         h, w = img.shape[:2]
         x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, w), min(top + side, h)
         if style != 'boxes' and x1 > x0 and y1 > y0:
-            img[y0:y1, x0:x1] = dict(points=draw_points, mesh=_draw_mesh)[style](img[y0:y1, x0:x1], f.points - (x0, y0))
+            img[y0:y1, x0:x1] = dict(points=draw_points, mesh=_draw_mesh)[style](img[y0:y1, x0:x1], f.points - (x0, y0), scheme=f.scheme)
         _label(img, f)
     return img
 
@@ -179,9 +181,9 @@ def upright_crop(
     size:int=384,    # side of the result in pixels
 ): # (size, size, 3) uint8
     "A face cut out as the challenge does, turned so that its roll is 0; black outside the picture."
-    a, c = np.deg2rad(-face.roll), face.points.mean(0)
+    a, c = np.deg2rad(-np.nan_to_num(face.roll)), face.points.mean(0)   # without a known roll it is not turned
     turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
-    left, top, side = crop_around_points((face.points - c) @ turn.T + c)
+    left, top, side = crop_around_points((face.points - c) @ turn.T + c, *face.scheme.crop)
     finer = max(1, round(side/size))                                     # enough samples to average over
     s = size*finer/side
     shift = (c - turn @ c - (left, top) + .5)*s - .5
@@ -234,7 +236,7 @@ def _predict_crop_file(model, path, flip):
     w, h = image_size(path)
     _check_side(w, h)
     points, sigma = predict_crops(model, [path], flip)
-    return face_records([(0, 0, w, h)], [np.nan], points, sigma)
+    return face_records([(0, 0, w, h)], [np.nan], points, sigma, model_scheme(model))
 
 def predict_file(
     model,       # of `flmk.predictor.load_predictor`

@@ -17,9 +17,9 @@ os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')       # what FFmpeg would 
 
 from ..core.crop import crop_around_points, square_overlap
 from ..core.files import InputError
-from ..core.points import N_POINTS
+from ..core.points import IBUG68
 from .faces import find_faces
-from .landmarks import Crop, max_sigma, mean_sigma, predict_crops
+from .landmarks import Crop, max_sigma, mean_sigma, model_scheme, predict_crops
 from .photos import predict_boxes
 from .tables import face_records
 
@@ -69,14 +69,15 @@ class Track:
         number:int,  # of the face in the video
         square,      # left, top, side of its crop
         smooth=True, # filter the points?
-    ): self.number, self.square, self.filter = number, square, OneEuro(*ONE_EURO_SETTINGS) if smooth else None
+        crop=IBUG68.crop, # of the points' scheme
+    ): self.number, self.square, self.crop, self.filter = number, square, crop, OneEuro(*ONE_EURO_SETTINGS) if smooth else None
 
     def update(self,
         points,  # (68, 2) of this frame
         t:float, # seconds
     ): # (68, 2) filtered, if they are to be
         "Take this frame's points."
-        self.square = crop_around_points(points)
+        self.square = crop_around_points(points, *self.crop)
         if not self.filter: return points
         self.filter.beta = ONE_EURO_SETTINGS[1]/self.square[2]          # speed counts in sides of the crop, whatever their pixels
         return self.filter(points, t)
@@ -94,7 +95,7 @@ class Tracker:
         min_size=0,      # as of `find_faces`, in pixels
     ):
         self.model, self.detector, self.smooth, self.again, self.flip, self.least = model, detector, smooth, again, flip, (min_score, min_size)
-        self.tracks, self.found, self.searched, self.drifts = [], 0, -np.inf, []
+        self.tracks, self.found, self.searched, self.drifts, self.scheme = [], 0, -np.inf, [], model_scheme(model)
 
     def __call__(self, frame:np.ndarray, t:float) -> list:
         "The `Face`s of an RGB frame (height, width, 3) uint8 at t seconds; the number stays with a face while it is followed."
@@ -108,8 +109,8 @@ def _follow(self:Tracker, frame, t):
     "Faces of the tracks that are still good; the others are dropped."
     if not self.tracks: return []
     points, sigma = predict_crops(self.model, [Crop(frame, k.square) for k in self.tracks], self.flip)
-    unsure = mean_sigma(points, sigma)
-    whys = [has_drifted(k.square, crop_around_points(p), u, frame.shape, max_sigma(self.model)) for k, p, u in zip(self.tracks, points, unsure)]
+    unsure = mean_sigma(points, sigma, self.scheme.crop)
+    whys = [has_drifted(k.square, crop_around_points(p, *self.scheme.crop), u, frame.shape, max_sigma(self.model)) for k, p, u in zip(self.tracks, points, unsure)]
     self.drifts += [(t, k.number, why) for k, why in zip(self.tracks, whys) if why]
     good = [k for k, why in enumerate(whys) if not why]
     self.tracks = [self.tracks[k] for k in good]
@@ -122,9 +123,9 @@ def _search(self:Tracker, frame, t):
     self.searched = t
     boxes, _, scores = find_faces(frame, self.detector, *self.least)
     kept, points, sigma = predict_boxes(self.model, frame, boxes, self.flip)
-    squares = [crop_around_points(p) for p in points]
+    squares = [crop_around_points(p, *self.scheme.crop) for p in points]
     new = [k for k, s in enumerate(squares) if all(square_overlap(s, o.square) < .5 for o in self.tracks)]
-    tracks = [Track(self.found + n, squares[k], self.smooth) for n, k in enumerate(new)]
+    tracks = [Track(self.found + n, squares[k], self.smooth, self.scheme.crop) for n, k in enumerate(new)]
     self.found += len(new); self.tracks = self.tracks + tracks
     return self._faces(points[new], sigma[new], tracks, scores[kept][new], t)
 
@@ -133,8 +134,8 @@ def _search(self:Tracker, frame, t):
 def _faces(self:Tracker, points, sigma, tracks, scores, t):
     "The output of some tracks; the box is the crop's."
     boxes = [(*k.square, k.square[2]) for k in tracks]
-    smooth = np.reshape([k.update(p, t) for k, p in zip(tracks, points)], (-1, N_POINTS, 2))
-    faces = face_records(boxes, scores, smooth, sigma)
+    smooth = np.reshape([k.update(p, t) for k, p in zip(tracks, points)], (-1, self.scheme.n_points, 2))
+    faces = face_records(boxes, scores, smooth, sigma, self.scheme)
     for f, k in zip(faces, tracks): f.face = k.number
     return faces
 

@@ -15,7 +15,7 @@ from fastcore.script import Param
 from ..core.crop import letterbox
 from ..core.files import atomic_write, cli, InputError, MAX_MODEL_BYTES, read_image
 from ..core.model_card import DEFAULT_LICENCE, training_sets, write_model_card
-from ..core.points import REFERENCE_SHAPE
+from ..core.points import IBUG68, REFERENCE_SHAPE, scheme_dict
 from ..inference.landmarks import OnnxPredictor
 
 # %% ../../nbs/tools/01_export.ipynb #be9c1066
@@ -24,14 +24,16 @@ def model_metadata(
     trained_on=None,         # in words; by default the names of the folders
     licence=DEFAULT_LICENCE, # of the weights
 ): # dict of strings
-    "What an exported file says about itself."
+    "What an exported file says about itself; `scheme` and no `reference` where its points are not the 68."
+    scheme, short = info.get('scheme', IBUG68), lambda o: json.dumps(o).replace(' ', '')
+    ours = dict(reference=short(REFERENCE_SHAPE.astype(float).round(4).tolist())) if scheme == IBUG68 else dict(scheme=json.dumps(scheme_dict(scheme)))
     return dict(name=f"flmk {info['model']} {info['img_size']} px", model=info['model'], img_size=str(info['img_size']),
-                input='RGB, 0..255, (n, 3, img_size, img_size)', points='iBUG 68 (300-W order), x y',
+                input='RGB, 0..255, (n, 3, img_size, img_size)', points=f'{scheme.name}, x y',
                 pixels='of the input image; x right, y down; the origin is the centre of the top-left pixel',
                 sigma='standard deviation of each point along x and along y, in the same pixels',
                 nme='not measured' if info['nme'] is None else f"{info['nme']:.3f} % of the image's side on aflw_val",
                 **({'max_sigma': str(info['max_sigma'])} if info.get('max_sigma') else {}),
-                trained_on=trained_on or training_sets(info), licence=licence, reference=json.dumps(REFERENCE_SHAPE.astype(float).round(4).tolist()).replace(' ', ''))
+                trained_on=trained_on or training_sets(info), licence=licence, **ours)
 
 # %% ../../nbs/tools/01_export.ipynb #83d90024
 ONNX_OPSET = 20
@@ -106,5 +108,6 @@ def flmk_export(
     with atomic_write(out) as p: p.write_bytes(content)
     card = write_model_card(out, info, trained_on=trained_on, licence=licence, numbers={'size': f'{len(content)/1e6:.2f} MB', 'largest difference from PyTorch': f'{max(gaps.values()):.5f} px of 384'})
     print(f'model card: {card}')
-    print(f'{out}: {len(content)/1e6:.1f} MB, opset {ONNX_OPSET}, input faces (n, 3, {size}, {size}), output points (n, 68, 2), sigma (n, 68)')
+    n = info['scheme'].n_points
+    print(f'{out}: {len(content)/1e6:.1f} MB, opset {ONNX_OPSET}, input faces (n, 3, {size}, {size}), output points (n, {n}, 2), sigma (n, {n})')
     return Path(out)

@@ -15,6 +15,7 @@ from fastcore.script import Param
 from ..core.files import cli, InputError, printable, progress, VIDEO_SUFFIXES
 from ..core.parallel import process_map
 from ..inference.faces import FaceDetector
+from ..inference.landmarks import model_scheme
 from ..inference.photos import blur_faces, copy_names, draw_faces, DRAW_STYLES, find_files, predict_file
 from ..inference.tables import check_new, TableWriter
 from ..inference.video import predict_video, Tracker
@@ -125,7 +126,7 @@ def _run(photos, videos, model_path, detector, seconds, smooth, workers, schedul
     "What `flmk_predict` does once its options are checked."
     path, paths, photo_copies, video_copies = _plan(photos, videos, **outputs, **table)
     model, found = load_predictor(model_path), FaceDetector(detector)          # a wrong file is refused before anything is written
-    settings, failed = dict(**table, model=str(model_path or 'flmk')), []
+    settings, failed = dict(**table, model=str(model_path or 'flmk'), scheme=model_scheme(model)), []
     if photos:
         with TableWriter(path, **settings) as rows:
             without, failed = _predict_photos(photos, photo_copies, rows, model_path, detector, dict(options, crops=crops), workers, scheduler)

@@ -22,9 +22,10 @@ from fastcore.xml import (Body, Caption, Figcaption, Figure, H1, H2, Head, Html,
                           Table, Tbody, Td, Th, Thead, Title, to_xml, Tr)
 
 from ..core.crop import letterbox, to_letterbox
-from ..core.files import atomic_write, cli, read_image
-from ..core.points import draw_points, REGIONS
-from ..eval import _cell, _plain, AUC_THRESHOLD, EvalScores, evaluate, FAILURE_THRESHOLD, nme_by_region, plot_ced, plot_error_by_part, score_row, to_csv, to_markdown, worst_faces
+from ..core.files import atomic_write, cli, InputError, read_image
+from ..core.points import draw_points
+from ..eval import AUC_THRESHOLD, EvalScores, evaluate, FAILURE_THRESHOLD, format_cell, nme_by_region, plain_label, plot_ced, plot_error_by_part, score_row, to_csv, to_markdown, worst_faces
+from ..inference.landmarks import model_scheme
 from ..predictor import load_predictor
 
 # %% ../../nbs/tools/02_report.ipynb #0c6b618c
@@ -45,7 +46,7 @@ def plot_training(
     "NME and losses by epoch."
     fig, axs = plt.subplots(1, 2, figsize=(7, 2.2))
     for k, (name, log) in enumerate(logs.items()):
-        axs[0].plot(log['epoch'], log['nme'], f'C{k}', lw=1, marker='.', ms=2, label=_plain(name))
+        axs[0].plot(log['epoch'], log['nme'], f'C{k}', lw=1, marker='.', ms=2, label=plain_label(name))
         axs[1].plot(log['epoch'], log['train_loss'], f'C{k}:', lw=1); axs[1].plot(log['epoch'], log['valid_loss'], f'C{k}', lw=1)
     for ax, label in zip(axs, ('NME on the validation faces, %', 'loss: training dotted, validation solid')):
         ax.set_title(label, fontsize=7); ax.set_xlabel('epoch', fontsize=7); ax.tick_params(labelsize=6); ax.grid(alpha=.3)
@@ -79,10 +80,10 @@ def face_figure(
 ): # a Figure
     "One face: the prediction on the left, the truth on the right."
     square, fit = letterbox(read_image(s.paths[k]), size)
-    both = np.hstack([draw_points(square, to_letterbox(p[k], fit)) for p in (s.pred, s.true)])
+    both = np.hstack([draw_points(square, to_letterbox(p[k], fit), scheme=s.scheme) for p in (s.pred, s.true)])
     data, name = cv2.imencode('.jpg', both[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes(), s.paths[k].name
     return Figure(Img(src=_uri(data, 'jpeg'), alt=f'{name}: prediction left, truth right', width=2*size, height=size),
-                  Figcaption(f'{name}: NME {s.nme[k]:.1f} %, yaw {s.angles[k, 1]:.0f}°'))
+                  Figcaption(f'{name}: NME {s.nme[k]:.1f} %' + ('' if np.isnan(s.angles[k, 1]) else f', yaw {s.angles[k, 1]:.0f}°')))
 
 # %% ../../nbs/tools/02_report.ipynb #1f4de610
 _css = ''':root{color-scheme:light dark;--ink:#1b1b1b;--paper:#fff;--soft:#666;--line:#d8d8d8}
@@ -125,13 +126,14 @@ def report_html(
 ): # text of the page
     "The whole evaluation as one HTML file."
     n, many, when = len(next(iter(scores.values()))), len(scores) > 1, datetime.now().astimezone()
-    regions = [[name.replace('_', ' '), *(f'{nme_by_region(s)[name]:.2f}' for s in scores.values())] for name in REGIONS]
+    first = next(iter(scores.values()))
+    regions = [[name.replace('_', ' '), *(f'{nme_by_region(s)[name]:.2f}' for s in scores.values())] for name in first.scheme.regions]
     logs = {name: read_training_log(p) for name, p in zip(scores, paths)}
     found, missing = {k: v for k, v in logs.items() if v}, [k for k, v in logs.items() if not v]
     page = [H1('Facial landmarks: ' + ', '.join(scores)),
         P(f'{n} faces of {source}, {when:%d %B %Y, %H:%M}. ' + ('Each prediction is averaged with the one for the mirrored image.' if flip else '')),
-        html_table(list(rows[0]), [[_cell(v).replace('nan', '–') for v in r.values()] for r in rows],
-            f'NME, median and yaw columns: the mean distance of the 68 points in % of the image\'s side, lower is better. AUC up to {AUC_THRESHOLD} %; failures are faces above {FAILURE_THRESHOLD} %. '
+        html_table(list(rows[0]), [[format_cell(v).replace('nan', '–') for v in r.values()] for r in rows],
+            f'NME, median and yaw columns: the mean distance of the {first.scheme.n_points} points in % of the image\'s side, lower is better. AUC up to {AUC_THRESHOLD} %; failures are faces above {FAILURE_THRESHOLD} %. '
             'ms: one face, one thread, on this machine.'),
         H2('The whole distribution'), Section(figure_svg(plot_ced, scores, 'Share of faces below each error, a curve for each model'), cls='plot'),
         H2('Where it goes wrong'), Section(figure_svg(plot_error_by_part, scores, 'Mean error by region of the face, and by how far the head is turned'), cls='plot'),
@@ -174,6 +176,8 @@ def flmk_eval(
     "Score models on the validation faces; PyTorch and ONNX files are read, cropped and resized alike."
     paths = [model_path] if isinstance(model_path, (str, Path)) else list(model_path)
     predictors = {n: load_predictor(p) for n, p in zip(_names(paths), paths)}     # complain before the work begins
+    schemes = {n: model_scheme(p).name for n, p in predictors.items()}
+    if len(set(schemes.values())) > 1: raise InputError(f'the models predict other points ({", ".join(f"{n}: {s}" for n, s in schemes.items())}): compare models of one scheme')
     scores = {n: evaluate(p, Path(source)/'aflw_val', flip) for n, p in predictors.items()}
     rows = [score_row(n, *o) for n, *o in zip(scores, paths, predictors.values(), scores.values())]
     for name, text in (('scores.md', to_markdown(rows)), ('scores.csv', to_csv(rows))):
