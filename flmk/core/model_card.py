@@ -21,7 +21,7 @@ def training_sets(
     s = info.get('settings') or {}
     extra, share = Path(s.get('extra') or '').name, s.get('share', 0)
     sets = [o for o, part in (('synthetics_train', 1 - share), (extra, share)) if o and part > 0] if extra else ['synthetics_train']
-    return ' and '.join(sets)
+    return ' and '.join(sets) + (f', beginning with the weights of {s["init"]} and so with what they had seen' if s.get('init') else '')
 
 # %% ../../nbs/core/08_model_card.ipynb #a8feff60
 def card_data(
@@ -32,7 +32,7 @@ def card_data(
     "The part of a card that programs read."
     from huggingface_hub import EvalResult, ModelCardData              # here: it is only there where the extra `train` is
     results = [] if info.get('nme') is None else [EvalResult(task_type='keypoint-detection', task_name=f"{info.get('scheme', IBUG68).n_points} facial landmarks", dataset_type='aflw_val',
-        dataset_name='aflw_val, 199 faces of AFLW2000-3D', metric_type='nme', metric_name="NME, % of the image's side", metric_value=round(float(info['nme']), 3))]
+        dataset_name='aflw_val, the validation faces of its training', metric_type='nme', metric_name="NME, % of the image's side", metric_value=round(float(info['nme']), 3))]
     return ModelCardData(model_name=name, license='other', license_name=licence, library_name='flmk', pipeline_tag='keypoint-detection',
                          tags=['facial-landmarks'] + ['ibug-68']*(info.get('scheme', IBUG68) == IBUG68), eval_results=results or None)
 
