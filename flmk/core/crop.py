@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from .files import read_reduced
-from .points import resize_points
+from .points import IBUG68, resize_points
 
 # %% ../../nbs/core/02_crop.ipynb #90591397
 def crop_around_box(
@@ -25,8 +25,7 @@ def crop_around_box(
     return round(x + (w - side)/2), round(y + (h - side)/2), side
 
 # %% ../../nbs/core/02_crop.ipynb #c20bcd7e
-CROP_SCALE = 1.9   # side of the crop / longer side of the landmarks' box
-CROP_SHIFT = .08   # how far the crop's centre lies above the box's centre, in sides of the crop
+CROP_SCALE, CROP_SHIFT = IBUG68.crop   # the crop's side / longer side of the landmarks' box; how far its centre lies above the box's, in sides
 
 def crop_around_points(
     points,           # (68, 2) in pixels

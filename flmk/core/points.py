@@ -127,7 +127,7 @@ _rules = dict(                                                             # fie
     closed=(lambda o, s: isinstance(o, (list, tuple)) and all(_text(k) and k in s['regions'] for k in o), 'a list of names of regions'),
     ibug=(_good_ibug, 'a list of n_points, each a number from 0 to 67 or null, that fits flip_order and names four points or more that lie in no plane'),
     crop=(lambda o, s: isinstance(o, (list, tuple)) and len(o) == 2 and _fraction(o[0], 1, 20) and _fraction(o[1], -1, 1), 'two numbers: 1 to 20, and -1 to 1'))
-_optional = dict(closed=(), ibug=None, crop=(1.9, .08))
+_optional = dict(closed=(), ibug=None, crop=LandmarkScheme.crop)
 
 # %% ../../nbs/core/01_points.ipynb #16a5a392
 def scheme_from_dict(
