@@ -1,5 +1,6 @@
 "The commands, as a user types them: black-box, on sketch faces."
 import csv
+import json
 import os
 import pickle
 import re
@@ -238,3 +239,17 @@ def test_unreadable_test_image(model, source, tmp_path):
     (folder/'a.jpg').write_bytes((source/'aflw_test/image00000.jpg').read_bytes()[:500])
     refused(call('flmk_test', '--model_path', model, '--images', folder, '--out', tmp_path/'out'), 'a.jpg')
     assert not (tmp_path/'out').exists()
+
+
+def test_scenes(tmp_path):
+    "`flmk_faces --scenes`: pictures, and boxes that lie where the five points are; another recipe is refused."
+    args = '--scenes', '--n', 4, '--size', 96, '--workers', 1, '--out', tmp_path/'scenes'
+    done = call('flmk_faces', *args)
+    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path/'scenes')), done.stderr
+    records = json.loads((tmp_path/'scenes/scenes.json').read_text())
+    assert [r['file'] for r in records] == sorted(p.name for p in (tmp_path/'scenes').glob('*.jpg')) and len(records) == 4
+    for face in (f for r in records for f in r['faces']):
+        middle = np.mean(face['points'], 0) - face['box'][:2]
+        assert (np.abs(middle/face['box'][2:] - .5) < .3).all()
+    refused(call('flmk_faces', *args, '--seed', 9), str(tmp_path/'scenes'))
+    refused(call('flmk_faces', *args[:-1], tmp_path/'other', '--photos', tmp_path/'missing'), str(tmp_path/'missing'), 'photographs without people')

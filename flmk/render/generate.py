@@ -9,6 +9,7 @@ __all__ = ['RENDERER_VERSION', 'sample_view', 'pose_face', 'face_camera', 'face_
 
 # %% ../../nbs/render/06_generate.ipynb #c7308f6f
 import re, time
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -191,15 +192,18 @@ def missing_faces(
 # %% ../../nbs/render/06_generate.ipynb #f49a0bc1
 @cli
 def flmk_faces(
-    n:int=10000,     # how many faces
-    seed:int=1,      # another seed gives other faces
+    n:int=10000,     # how many faces, or scenes
+    seed:int=1,      # another seed gives others
     out:str='data/AFLW/data/synthetics_train', # the folder to fill
     size:int=384,    # side of the images, pixels
     workers:int=2,   # processes that render
     scheduler:str=None, # address of a Dask scheduler, such as tcp://host:8786, whose workers render instead; they must see the same folder
+    scenes:bool=False, # whole pictures instead, each with none to many heads, and where the faces are in scenes.json
+    photos:str=None, # with --scenes: folder of photographs and objects without people, for backdrops
 ):
     "Render faces with 68 landmarks in the challenge's layout; run again, it goes on where it stopped."
     require_embree()
+    if scenes: return print(import_module('flmk.render.scenes').write_scenes(out, n, seed, size, min(5*n, 500), photos, workers))
     out = Path(out).resolve()
     with locked_folder(out):
         claim_folder(out, dict(seed=seed, size=size, version=RENDERER_VERSION))

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from ..core.crop import face_square, five_points
-from ..core.files import atomic_write, claim_folder, InputError, progress
+from ..core.files import atomic_write, claim_folder, InputError, locked_folder, progress
 from ..core.parallel import process_map
 from ..core.points import FLIP_ORDER
 from ..core.pose import rotation_matrix
@@ -467,6 +467,7 @@ def scene_record(
              for b, p, h, y in zip(scene.squares, scene.points, scene.hidden, scene.yaw)]
     return dict(file=name, faces=faces)
 
+# %% ../../nbs/render/08_scenes.ipynb #fb471c87
 def write_scenes(
     out,           # folder, made where it is missing
     n:int,         # how many
@@ -478,14 +479,14 @@ def write_scenes(
 ): # the folder
     "Compose scenes into files with their labels in `scenes.json`; raises `InputError` for a folder of something else."
     import json
-    out, photos = Path(out), read_photos(photos) if photos else None
-    claim_folder(out, dict(scenes=1, seed=seed, size=size, heads=heads))
-    cutouts, backgrounds = render_cutouts(heads, seed, workers=workers), render_backgrounds(max(heads//4, 1), seed)
-    records = []
-    for k in range(n):
-        scene, name = compose_scene(np.random.default_rng([seed, k, 1]), cutouts, backgrounds, photos, size), f'{k:06d}.jpg'
-        data = cv2.imencode('.jpg', scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-        with atomic_write(out/name) as part: part.write_bytes(data.tobytes())
-        records.append(scene_record(name, scene))
-    with atomic_write(out/'scenes.json') as part: part.write_text(json.dumps(records, indent=1))
+    out, records, made_of = Path(out), [], read_photos(photos) if photos else None
+    with locked_folder(out):
+        claim_folder(out, dict(scenes=1, seed=seed, size=size, heads=heads, photos=str(photos or '')))
+        cutouts, backgrounds = render_cutouts(heads, seed, workers=workers), render_backgrounds(max(heads//4, 1), seed)
+        for k in range(n):
+            scene, name = compose_scene(np.random.default_rng([seed, k, 1]), cutouts, backgrounds, made_of, size), f'{k:06d}.jpg'
+            data = cv2.imencode('.jpg', scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+            with atomic_write(out/name) as part: part.write_bytes(data.tobytes())
+            records.append(scene_record(name, scene))
+        with atomic_write(out/'scenes.json') as part: part.write_text(json.dumps(records, indent=1))
     return out
