@@ -171,7 +171,8 @@ class Scene:
         self.attributes = np.concatenate([join(k) for k in ('normals', 'colour', 'at', 'masks')], 1)
         used = np.bincount(self.tris.ravel(), minlength=len(self.verts)) > 0
         self.embree = EmbreeScene()                                             # copies slowly: give it what is used only
-        TriangleMesh(self.embree, self.verts[used], (np.cumsum(used, dtype=np.int32)-1).take(self.tris))
+        corners = (np.cumsum(used, dtype=np.int32)-1).take(self.tris)
+        TriangleMesh(self.embree, self.verts[used].astype(object), corners.astype(object))    # one by one, Python's numbers come faster
     def hits(self,
         origins,    # (n, 3) float32
         directions, # (n, 3) float32
