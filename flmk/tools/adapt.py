@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..core.files import cli, image_size, InputError, progress
-from ..core.metrics import bootstrap_interval
+from ..core.metrics import bootstrap_interval, nme
 from ..core.points import FLIP_ORDER, N_POINTS, REFERENCE_SHAPE
 from ..core.pose import box_normalise, fit_rotation
 from ..inference.landmarks import predict_crops
@@ -84,8 +84,6 @@ def solve_ridge(
 # %% ../../nbs/tools/06_adapt.ipynb #efe76366
 FOLDS = 5
 
-def _face_error(pred, true): return np.linalg.norm(pred - true, axis=-1).mean(1)
-
 def choose_ridge(
     pred, true, # (n, 68, 2), in units of the image's side
     sums,       # (n) of `ridge_sums`, of each fold that the faces may be in
@@ -96,7 +94,7 @@ def choose_ridge(
     total = [0]*len(RIDGES)
     for f in use:
         rest = _add(sums, [o for o in use if o != f])
-        for k, ridge in enumerate(RIDGES): total[k] += _face_error(correct_points(pred[fold == f], solve_ridge(rest, ridge)), true[fold == f]).sum()
+        for k, ridge in enumerate(RIDGES): total[k] += nme(correct_points(pred[fold == f], solve_ridge(rest, ridge)), true[fold == f], 1).sum()
     return RIDGES[int(np.argmin(total))]
 
 def _add(sums, use): return [sum(sums[f][k] for f in use) for k in (0, 1)]
@@ -140,7 +138,7 @@ def check_labels(
         say = ', '.join(f'{i + 1} lies where {k + 1} should' for i, k in misplaced[:3])
         raise InputError(f'{source} has its labels in another order than iBUG 68: point {say}' + (f' ({len(misplaced)} points in all)' if len(misplaced) > 3 else '') + '; sort them first')
     moved = correct_points(pred, solve_ridge(ridge_sums(pred, true), np.inf))
-    error, others = (np.median(_face_error(o, true))*100 for o in (moved, np.roll(moved, 1, 0)))
+    error, others = (np.median(nme(o, true, 1)) for o in (moved, np.roll(moved, 1, 0)))
     if error > MAX_OWN_ERROR*others:
         raise InputError(f'{source} has labels that fit their own images ({error:.1f} % of the side) hardly better than the next ones ({others:.1f} %): do they belong to these images?')
 
@@ -180,7 +178,7 @@ def flmk_adapt(
     pred, true, sigma = raw_predictions(model_path, source)
     check_labels(pred, true, source)
     corrected, adaptation = cross_validate(pred, true)
-    before, after = _face_error(pred, true)*100, _face_error(corrected, true)*100
+    before, after = nme(pred, true, 1), nme(corrected, true, 1)
     gain, (low, high) = (before - after).mean(), bootstrap_interval(before - after)
     said = f'NME {before.mean():.2f} % before, {after.mean():.2f} % after (out of fold), a gain of {gain:.2f} (95 % interval {low:.2f} to {high:.2f})'
     if low <= 0: raise InputError(f'{out} is not written, since on {len(pred)} faces nothing is gained: {said}; the model fits your points as it is, or give more faces')
