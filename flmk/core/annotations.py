@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_OUTSIDE', 'read_annotations', 'list_stem', 'check_name', 'check_nearby', 'check_entry', 'read_entries',
-           'write_annotations', 'format_list_line', 'parse_number_pairs', 'read_pts']
+           'read_labelled', 'write_annotations', 'format_list_line', 'parse_number_pairs', 'read_pts']
 
 # %% ../../nbs/core/05_annotations.ipynb #f9b743fb
 import os, pickle, re
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import atomic_write, InputError, load_pickle, printable
+from .files import atomic_write, image_size, InputError, load_pickle, printable
 from .points import N_POINTS
 
 # %% ../../nbs/core/05_annotations.ipynb #8dd4a0c6
@@ -100,6 +100,19 @@ def read_entries(
         try: good.append((name, check_entry(name, pts, seen, n_points)))
         except InputError as e: bad.append((printable(name, 80) if isinstance(name, str) else f'entry {k}', str(e)))
     return good, bad
+
+# %% ../../nbs/core/05_annotations.ipynb #1c2d4c6f
+def read_labelled(
+    folder,            # with annot.pkl and images
+    n_points=N_POINTS, # of a face
+): # list of paths, and points (n, 68, 2) in pixels
+    "A labelled folder of which every entry is good; raises `InputError` that names the first that is not."
+    good, bad = read_entries(folder, n_points)
+    for name, points in good:
+        try: check_nearby(points, *image_size(Path(folder)/name))
+        except InputError as e: bad.append((name, str(e)))
+    if bad: raise InputError(f'{folder}/annot.pkl: {bad[0][0]}: {bad[0][1]}; correct or remove the entry' + (f' (and {len(bad) - 1} more)' if len(bad) > 1 else ''))
+    return [Path(folder)/name for name, _ in good], np.array([points for _, points in good])
 
 # %% ../../nbs/core/05_annotations.ipynb #d855b197
 def write_annotations(

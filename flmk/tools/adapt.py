@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..core.annotations import read_labelled
 from ..core.files import cli, image_size, InputError, progress
 from ..core.metrics import bootstrap_interval, nme
-from ..core.points import FLIP_ORDER, N_POINTS, REFERENCE_SHAPE
+from ..core.points import FLIP_ORDER, IBUG68, N_POINTS, REFERENCE_SHAPE
 from ..core.pose import box_normalise, fit_rotation
 from ..inference.landmarks import predict_crops
 from ..models import read_checkpoint
-from ..sigma import log_scale_error, raw_predictor, read_labelled, update_model
+from ..sigma import log_scale_error, raw_predictor, update_model
 
 # %% ../../nbs/tools/06_adapt.ipynb #178bdd99
 N_FEATURES = 3*N_POINTS + 3
@@ -150,9 +151,11 @@ def raw_predictions(
     source,     # folder with annot.pkl and images
 ): # predictions without any earlier adaptation and labels, both (n, 68, 2), and sigma (n, 68), in units of the image's side
     "What the model says about labelled faces; raises `InputError` for a broken entry, by name, and for fewer than 10 faces."
+    model = raw_predictor(model_path, without=('adaptation',))
+    if model.scheme != IBUG68: raise InputError(f'{model_path} has {model.scheme.name}, and only the iBUG 68 can be adapted: go on from it by flmk_train --init')
     paths, true = read_labelled(source)
     if len(paths) < MIN_FACES: raise InputError(f'{source} has {len(paths)} labelled faces: {MIN_FACES} are needed, 40 are better')
-    model, side = raw_predictor(model_path, without=('adaptation',)), np.array([max(image_size(p)) for p in paths], float)
+    side = np.array([max(image_size(p)) for p in paths], float)
     pred, sigma = predict_crops(model, paths, bar=lambda o: progress(o, label=Path(source).name))
     return (pred + .5)/side[:, None, None], (true + .5)/side[:, None, None], sigma/side[:, None]
 

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.annotations import write_annotations
+from ..core.annotations import read_labelled, write_annotations
 from ..core.files import cli, InputError
 from ..core.points import REGIONS
 from ..inference.landmarks import predict_crops
 from ..predictor import load_predictor
-from ..sigma import read_labelled
 from .adapt import correct_points, ridge_sums, solve_ridge
 
 # %% ../../nbs/tools/07_relabel.ipynb #ee5b1749
