@@ -30,6 +30,7 @@ from .augment import AugmentConfig
 from .core.files import atomic_write, check_range, cli, InputError, locked_folder, OPTION_RANGES, sweep_parts
 from .core.metrics import nme
 from .core.model_card import write_model_card
+from .core.points import IBUG68
 from .data import face_dataloaders
 from .models import create_model, load_model, MODELS, read_checkpoint, save_model, WithAuxiliary, write_checkpoint
 
@@ -338,26 +339,41 @@ def read_last_snapshot(
     return saved
 
 # %% ../nbs/02_train.ipynb #4d4fca81
+def _common_points(
+    new, old, # LandmarkSchemes
+): # list of pairs: a point of the new scheme, and the same of the old one
+    where = {k: i for i, k in enumerate(old.ibug or []) if k is not None}
+    return [(i, where[k]) for i, k in enumerate(new.ibug or []) if k in where]
+
 def load_matching(
-    model,     # to be filled, without an auxiliary net
-    path,      # a saved model
-): # names of the model's tensors that the file does not fill
-    "Take the weights of a saved model where name and shape agree."
-    theirs, own = load_model(path)[0].state_dict(), model.state_dict()
+    model,         # to be filled, without an auxiliary net
+    path,          # a saved model
+    scheme=IBUG68, # of the model to be filled
+): # names of the model's tensors that the file does not fill, or not wholly
+    "Take the weights of a saved model where name and shape agree, and of a last layer for other points the rows of those they share."
+    (found, info), own = load_model(path), model.state_dict()
+    theirs, old = found.state_dict(), info['scheme']
     fits = {k: v for k, v in theirs.items() if k in own and own[k].shape == v.shape}
+    pairs = torch.tensor(_common_points(scheme, old), dtype=torch.long).view(-1, 2).T
+    for k in [k for k in theirs if k in own and k not in fits]:
+        a, b, each = own[k], theirs[k], len(own[k])//scheme.n_points                     # one row a point, or two
+        if a.shape[1:] == b.shape[1:] and (len(a), len(b)) == (each*scheme.n_points, each*old.n_points): a.unflatten(0, (-1, each))[pairs[0]] = b.unflatten(0, (-1, each))[pairs[1]]
     model.load_state_dict({**own, **fits})
     return [k for k in own if k not in fits]
 
+# %% ../nbs/02_train.ipynb #0645c264
 def _layers(tensors): return list(dict.fromkeys(k.rpartition('.')[0] for k in tensors))
 
 def _start_from(learn, init):
     "Fill a Learner's model from a file, and say what was not filled; returns what the new model shall say about it."
-    net = getattr(learn.model, 'model', learn.model)
-    left, n = load_matching(net, init), len(_layers(net.state_dict()))
+    net, scheme = getattr(learn.model, 'model', learn.model), learn.dls.scheme
+    left, n = load_matching(net, init, scheme), len(_layers(net.state_dict()))
     if len(left) == len(net.state_dict()): raise InputError(f'{init} has no layer that fits: give a model of the same kind')
-    new = _layers(left)
-    if not rank_distrib(): print(f'{init}: {n - len(new)} of {n} layers taken; ' + (f'learned anew: {", ".join(new[:12])}{f" and {len(new) - 12} more" if len(new) > 12 else ""}' if new else 'none is new'))
-    return dict(init=Path(init).name, init_checksum=read_checkpoint(init)['checksum'], init_new_layers=new)
+    new, saved, common = _layers(left), load_model(init)[1], len(_common_points(scheme, load_model(init)[1]['scheme']))
+    said = f'learned anew: {", ".join(new[:12])}{f" and {len(new) - 12} more" if len(new) > 12 else ""}' if new else 'none is new'
+    if saved['scheme'] != scheme: said += f'; {common} of {scheme.n_points} points taken from {saved["scheme"].name}'
+    if not rank_distrib(): print(f'{init}: {n - len(new)} of {n} layers taken; {said}')
+    return dict(init=Path(init).name, init_checksum=saved.get('checksum', ''), init_new_layers=new)
 
 # %% ../nbs/02_train.ipynb #1d02fe1f
 def _go_on(learn, saver, saved):
