@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['RECORD', 'SIZES', 'StageClock', 'FaceArrays', 'render_faces', 'read_faces', 'judging_faces', 'GrowImages', 'Curve',
-           'draw_curve', 'record_dataloaders', 'train_record', 'write_report', 'flmk_record']
+           'draw_curve', 'record_dataloaders', 'train_record', 'write_report', 'flmk_record', 'simulate_cluster']
 
-# %% ../../nbs/tools/09_record.ipynb #f7d8f121
+# %% ../../nbs/tools/09_record.ipynb #becb2701
 import time
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import replace
+from heapq import heappop, heappush
 from pathlib import Path
 
 import cv2
@@ -148,8 +150,8 @@ def draw_curve(
     ax.minorticks_off()
     return fig
 
-# %% ../../nbs/tools/09_record.ipynb #2a2830e7
-RECORD = Recipe('mobilenet_v3_small_integral', img_size=96, strength=.25, lr=8e-3, average=.04)
+# %% ../../nbs/tools/09_record.ipynb #d3f26272
+RECORD = Recipe('mobilenet_v3_small_integral_2x', img_size=96, strength=.3, average=.04)
 SIZES = 64, 80, 96                     # of the images, in pixels, from the first epochs to the last
 
 def record_dataloaders(
@@ -218,3 +220,25 @@ def flmk_record(
     path = save_model(Path(out)/'best.pth.tar', model, recipe.model, recipe.img_size, points[-1][1])
     write_report(out, clock, points, recipe, f'{n} rendered faces of {size} px, judged by {judges}')
     print(f'{path}: NME {points[-1][1]:.2f} % by {judges}, {clock.total()/60:.2f} minutes')
+
+# %% ../../nbs/tools/09_record.ipynb #a51b87c1
+def simulate_cluster(
+    cores:int,       # that render
+    faces:int,       # to render
+    render=.03,      # seconds of a core for a face
+    file=.001,       # seconds of the shared folder for a new file
+    task=.001,       # seconds of the scheduler for a task
+    chunk=4,         # faces in a task
+    ahead=256,       # tasks that may be begun
+    per_file=1,      # faces in a file
+): # seconds until the last face is stored
+    "A cluster in which scheduler and folder serve one after another, and cores work beside one another."
+    free, ends, given, stored = [0.]*min(cores, ahead), deque(), 0., 0.
+    for first in range(0, faces, chunk):
+        n = min(chunk, faces - first)
+        begun = ends.popleft() if len(ends) == ahead else 0.                    # the client waits for the oldest task
+        given = max(given, begun) + task
+        done = max(heappop(free), given) + n*render
+        stored = max(stored, done) + file*n/per_file
+        heappush(free, stored); ends.append(stored)
+    return stored
