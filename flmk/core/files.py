@@ -247,6 +247,7 @@ def _agreed(dtype, shape, content):
     dtype, objects = dtype.dtype, isinstance(content, list)
     fits = type(shape) is tuple and len(shape) <= 8 and all(type(n) is int and n >= 0 for n in shape) and dtype.hasobject == objects
     if not fits or len(content) != math.prod(shape)*(1 if objects else max(dtype.itemsize, 1)): raise pickle.UnpicklingError('an array whose shape does not fit its content')
+    if dtype.kind == 'U' and (np.frombuffer(content, f'{dtype.byteorder}u4') > sys.maxunicode).any(): raise pickle.UnpicklingError('an array of text that is none')
     return dtype
 
 # %% ../../nbs/core/00_files.ipynb #e38f4c7d

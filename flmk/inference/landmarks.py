@@ -4,20 +4,22 @@
 
 # %% auto #0
 __all__ = ['ADMITTED_OPERATORS', 'INPUT_SIZES', 'MAX_RUN_SECONDS', 'MODEL_ASSET', 'Crop', 'MAX_SIDES_AWAY', 'DEFAULT_MAX_SIGMA',
-           'graph_operators', 'load_onnx', 'run_onnx', 'OnnxPredictor', 'model_scheme', 'default_model',
-           'crop_to_input', 'predict_inputs', 'refine_square', 'predict_crops', 'mean_sigma', 'max_sigma']
+           'graph_operators', 'seal_onnx', 'load_onnx', 'run_onnx', 'OnnxPredictor', 'model_scheme', 'default_model',
+           'crop_matrix', 'map_points', 'crop_to_input', 'predict_inputs', 'upright_square', 'refine_crop',
+           'predict_crops', 'mean_sigma', 'max_sigma']
 
 # %% ../../nbs/inference/00_landmarks.ipynb #bf55307b
-import json, threading
+import hashlib, json, threading
 from collections import namedtuple
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 import flmk
-from ..core.crop import crop_around_points, cut_crop, from_letterbox, letterbox, square_overlap
+from ..core.crop import crop_around_points, face_roll, five_points, letterbox, square_overlap
 from ..core.files import InputError, MAX_MODEL_BYTES, read_reduced, read_regular
 from ..core.parallel import threaded_map
 from ..core.points import flip_points, IBUG68, resize_points, scheme_from_dict
@@ -88,10 +90,25 @@ def _check_contract(session, path):
         raise InputError(f'{path} asks for faces of {size} x {size} pixels: {INPUT_SIZES[0]} to {INPUT_SIZES[1]} are allowed')
     return {**said, 'img_size': size, 'scheme': scheme}
 
+# %% ../../nbs/inference/00_landmarks.ipynb #18653e88
+_SEAL = b'\x72\x4c\x0a\x08checksum\x12\x40'   # field 14 of 76 bytes: key (1) of 8 bytes, value (2) of 64
+
+def seal_onnx(
+    content:bytes, # of an ONNX file
+): # the same with its SHA-256 as a last entry of metadata
+    "Add a checksum, which `load_onnx` compares."
+    return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
+
+def _is_damaged(content):
+    "Does a sealed file have other bytes than those that were sealed?"
+    before, seal, digest = content[:-64 - len(_SEAL)], content[-64 - len(_SEAL):-64], content[-64:]
+    return seal == _SEAL and hashlib.sha256(before).hexdigest().encode() != digest
+
 # %% ../../nbs/inference/00_landmarks.ipynb #b6359a05
 def _check_graph(content, name):
     "Raises `InputError` for a file that is too large, broken, or has operators that are not admitted."
     if len(content) > MAX_MODEL_BYTES: raise InputError(f'{name} has {len(content)/1e6:.1f} MB, the challenge allows 15: it is no landmark model')
+    if _is_damaged(content): raise InputError(f'{name} is damaged, it differs from what was exported: copy it again')
     try: others = graph_operators(content) - ADMITTED_OPERATORS
     except ValueError: raise InputError(f'{name} is not an ONNX file, or only a part of one: export or copy it again') from None
     if others: raise InputError(f'{name} has operators that a landmark network does not need, {", ".join(sorted(others)[:3])}: export your model with flmk_export')
@@ -163,28 +180,64 @@ def default_model():
     return OnnxPredictor(MODEL_ASSET)
 
 # %% ../../nbs/inference/00_landmarks.ipynb #f9fc6602
-Crop = namedtuple('Crop', 'image square')   # an RGB image (height, width, 3) uint8, and left, top, side of a square in its pixels
+Crop = namedtuple('Crop', 'image square angle', defaults=[0.])   # an RGB image (height, width, 3) uint8; left, top, side of a square in its pixels; by how many radians it is turned about its middle, clockwise
 
 def _open_crop(crop, least):
-    "Image, square (None is the whole image) and reduction of a path, an array or a `Crop`; raises `InputError` for anything else."
-    if isinstance(crop, Crop): return *crop, 1
+    "A path, an array or a `Crop` as a `Crop` (whose square is None for the whole image), and the reduction of the image; raises `InputError` for anything else."
+    if isinstance(crop, Crop): return crop, 1
     if isinstance(crop, (str, Path)):
         image, reduction = read_reduced(crop, least)
-        return image, None, reduction
+        return Crop(image, None), reduction
     if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[-1] != 3 or not crop.size:
         what = f'{crop.dtype} array {crop.shape}' if isinstance(crop, np.ndarray) else type(crop).__name__
         raise InputError(f'an image is a path or a uint8 array (height, width, 3), not a {what}: convert it first')
-    return crop, None, 1
+    return Crop(crop, None), 1
 
 # %% ../../nbs/inference/00_landmarks.ipynb #6b2ab79c
+def crop_matrix(
+    square,     # left, top, side in pixels of a picture
+    size:int,   # side of the network's input in pixels
+    angle=0.,   # by which the square is turned about its middle, radians, clockwise
+): # (2, 3)
+    "From pixels of the network's input to pixels of the picture."
+    left, top, side = square
+    c, s = np.cos(angle)*side/size, np.sin(angle)*side/size
+    a = np.array([[c, -s], [s, c]])
+    return np.column_stack([a, np.array([left, top]) + side/2 - .5 - a @ np.full(2, (size - 1)/2)])
+
+def map_points(
+    points, # (..., 2)
+    matrix, # (2, 3)
+): # (..., 2)
+    "Points through an affine map."
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+# %% ../../nbs/inference/00_landmarks.ipynb #8aaae50f
+def _reduced_part(image, m, size):
+    "The part of an image that a crop needs, every k x k pixels averaged to one; its left and top in the image; and k."
+    k, edges = max(round(np.hypot(*m[:, 0])), 1), np.array([[a, b] for a in (-.5, size - .5) for b in (-.5, size - .5)])
+    corners = map_points(edges, m) + .5
+    low = np.maximum(np.floor(corners.min(0) + 1e-6).astype(int) - k, 0)
+    high = np.minimum(np.ceil(corners.max(0) - 1e-6).astype(int) + k, image.shape[1::-1])
+    w, h = np.maximum(high - low, 0)//k
+    part = image[low[1]:low[1] + h*k, low[0]:low[0] + w*k]
+    return cv2.resize(part, (int(w), int(h)), interpolation=cv2.INTER_AREA) if k > 1 and part.size else part, low, k
+
 def crop_to_input(
     image:np.ndarray, # (height, width, 3) uint8, RGB
     square,           # left, top, side in its pixels, or None for the whole image
     size:int,         # side of the network's input in pixels
-): # (size, size, 3) uint8, and the affine map (scale, offset) from the image's pixels, as of `letterbox`
-    "The network's input for a crop: cut, resized, black outside."
-    small, (scale, offset) = letterbox(image if square is None else cut_crop(image, square), size)
-    return small, (scale, offset if square is None else offset - np.array(square[:2])*scale)
+    angle=0.,         # of the square, as of `crop_matrix`
+): # (size, size, 3) uint8, and the map (2, 3) from its pixels to the image's
+    "The network's input for a crop: turned, resized, black outside."
+    if square is None:
+        small, (scale, offset) = letterbox(image, size)
+        return small, np.column_stack([np.diag(1/scale), (.5 - offset)/scale - .5])
+    m = crop_matrix(square, size, angle)
+    part, low, k = _reduced_part(image, m, size)
+    if not part.size: return np.zeros((size, size, 3), np.uint8), m
+    to = np.column_stack([m[:, :2], m[:, 2] + .5 - low])/k - [0, 0, .5]
+    return cv2.warpAffine(part, to, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), m
 
 # %% ../../nbs/inference/00_landmarks.ipynb #f2d0e862
 MAX_SIDES_AWAY = 10   # a point farther than so many sides from its crop is no answer
@@ -203,52 +256,74 @@ def predict_inputs(
     flip=False,         # average with the prediction for the mirror image?
 ): # points (n, 68, 2) and sigma (n, 68), in pixels of the squares; sigma is NaN from a network without it
     "Predict the network's own inputs, with test-time augmentation (TTA) by a flip if wanted; raises `InputError` for absurd answers."
-    points, sigma = model(squares)
-    _check_answer(points, sigma, squares.shape[2])
+    n, size, order = len(squares), squares.shape[2], model_scheme(model).flip_order
+    points, sigma = model(np.concatenate([squares, squares[:, :, ::-1]]) if flip else squares)       # both looks in one batch
+    _check_answer(points, sigma, size)
     if not flip: return points, sigma
-    mirrored, mirrored_sigma = model(squares[:, :, ::-1])
-    _check_answer(mirrored, mirrored_sigma, squares.shape[2])
-    order = model_scheme(model).flip_order
-    return (points + flip_points(mirrored, squares.shape[2], order))/2, (sigma + mirrored_sigma[:, order])/2
+    return (points[:n] + flip_points(points[n:], size, order))/2, (sigma[:n] + sigma[n:, order])/2
 
 # %% ../../nbs/inference/00_landmarks.ipynb #b0c1e554
+def _own_angle(points, scheme, angle):
+    "The in-plane rotation that points show, in radians; `angle` where the scheme lacks the points for it."
+    where = {k: i for i, k in enumerate(scheme.ibug or []) if k is not None}
+    if not {*range(36, 49), 30, 54} <= where.keys(): return angle
+    full = np.zeros((68, 2)); full[list(where)] = points[list(where.values())]
+    return float(face_roll(five_points(full)))
+
+def upright_square(
+    points,        # (68, 2) in pixels, or as many as the scheme has
+    scheme=IBUG68, # what the points are
+    angle=0.,      # for a scheme whose points do not tell how a face is turned
+): # (left, top, side), not rounded, and the angle, as of `Crop`
+    "The challenge's crop around known landmarks, in the face's own frame."
+    angle, (scale, shift) = _own_angle(points, scheme, angle), scheme.crop
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])      # from upright to the picture
+    upright = points @ turn
+    low, high = upright.min(0), upright.max(0)
+    side = max(scale*(high - low).max(), 1)
+    x, y = turn @ ((low + high)/2 - [0, shift*side]) + .5 - side/2
+    return (x, y, side), angle
+
+# %% ../../nbs/inference/00_landmarks.ipynb #5933885c
 def _whole_square(image):
     "The smallest square around a whole image: left, top, side."
     h, w = image.shape[:2]
     side = max(h, w)
     return (w - side)//2, (h - side)//2, side
 
-def refine_square(
-    square,  # left, top, side of the first crop
-    points,  # (68, 2) that were found in it, in the image's pixels
-    image,   # (height, width, 3)
-    crop=IBUG68.crop, # of the points' scheme
-): # left, top, side of a tighter crop; the first one where the points have left it
+def refine_crop(
+    crop,          # the first `Crop`
+    points,        # (68, 2) that were found in it, in the image's pixels
+    scheme=IBUG68, # what the points are
+): # a tighter, upright `Crop`; the first one where the points have left it
     "The crop around the points of a first prediction, as the challenge crops."
-    new = crop_around_points(points, *crop)
-    return new if new[2] <= 3*max(image.shape[:2]) and square_overlap(square, new) > .2 else square
+    square, angle = upright_square(points, scheme, crop.angle)
+    first = crop.square or _whole_square(crop.image)
+    believed = square[2] <= 3*max(crop.image.shape[:2]) and square_overlap(first, square) > .2
+    return Crop(crop.image, square, angle) if believed else crop
 
 # %% ../../nbs/inference/00_landmarks.ipynb #fa5d3f51
-def _predict_views(model, views, inputs, flip):
-    "Points and sigma in the pixels of each view's image; `inputs` are pairs of `crop_to_input`."
+def _predict_views(model, crops, inputs, flip):
+    "Points and sigma in the pixels of each crop's image; `inputs` are pairs of `crop_to_input`."
     squares, maps = zip(*inputs)
     points, sigma = predict_inputs(model, np.stack(squares), flip)
-    scales = np.array([m[0].mean() for m in maps])
-    return np.stack([from_letterbox(p, m) for p, m in zip(points, maps)]), sigma/scales[:, None]
+    scales = np.sqrt([abs(np.linalg.det(m[:, :2])) for m in maps])
+    return np.stack([map_points(p, m) for p, m in zip(points, maps)]), sigma*scales[:, None]
+
+def _input_of(crop, size): return crop_to_input(crop.image, crop.square, size, crop.angle)
 
 def _predict_batch(model, opened, flip, refine):
     "Points and sigma of one batch of what `_open_and_cut` returned, in the pixels of each file or array."
-    views, inputs, reductions = zip(*opened)
-    points, sigma = _predict_views(model, views, inputs, flip)
+    crops, inputs, reductions = zip(*opened)
+    points, sigma = _predict_views(model, crops, inputs, flip)
     if refine:
-        squares = [refine_square(s or _whole_square(i), p, i, model_scheme(model).crop) for (i, s), p in zip(views, points)]
-        inputs = [crop_to_input(i, s, model.img_size) for (i, _), s in zip(views, squares)]
-        points, sigma = _predict_views(model, views, inputs, flip)
+        crops = [refine_crop(c, p, model_scheme(model)) for c, p in zip(crops, points)]
+        points, sigma = _predict_views(model, crops, [_input_of(c, model.img_size) for c in crops], flip)
     return np.stack([resize_points(p, r) for p, r in zip(points, reductions)]), sigma*np.array(reductions)[:, None]
 
 def _open_and_cut(crop, size, least):
-    image, square, reduction = _open_crop(crop, least)
-    return (image, square), crop_to_input(image, square, size), reduction
+    crop, reduction = _open_crop(crop, least)
+    return crop, _input_of(crop, size), reduction
 
 # %% ../../nbs/inference/00_landmarks.ipynb #a64aa5a2
 def predict_crops(
