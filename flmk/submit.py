@@ -28,8 +28,8 @@ def list_images(
     if not folder.is_dir(): raise InputError(f'{folder} is no folder: give the one that holds the images')
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.'))
     if not paths: raise InputError(f'{folder} holds no image: give the folder with the test images')
-    spaced = [p.name for p in paths if len(p.name.split()) != 1]
-    if spaced: raise InputError(f'{folder}/{printable(spaced[0])} has a space in its name, which solution.txt cannot say: rename it')
+    odd = [p.name for p in paths if len(p.name.split()) != 1 or printable(p.name) != p.name]
+    if odd: raise InputError(f'{folder}/{printable(odd[0])} has a space, a control character or a byte that is no text in its name, which solution.txt cannot say: rename it')
     return paths
 
 # %% ../nbs/04_submit.ipynb #c8f8f87f

@@ -1,4 +1,4 @@
-"""Many pictures and a long video through `flmk_predict`, by hand: does memory grow, do files stay open? `python tests/faults/soak.py FOLDER [PICTURES] [MINUTES]`
+"""Many pictures and a long video through `flmk_predict`, by hand: does memory grow, do files stay open? `python tests/faults/soak.py FOLDER [PICTURES] [MINUTES] [LIMIT]`; each of the two is stopped after LIMIT seconds.
 
 The pictures are hard links to a hundred rendered crops; the video is a face that wanders about, 320 x 240 pixels, 25 frames a second."""
 import os
@@ -28,14 +28,15 @@ def make_video(folder, minutes):
     video.release()
 
 
-def watch(*args, every=5.):
-    "Run a command; seconds, resident megabytes and open files now and then."
+def watch(*args, limit, every=5.):
+    "Run a command, for `limit` seconds at most; seconds, resident megabytes and open files now and then."
     job, seen, begin = subprocess.Popen([str(Path(sys.executable).with_name('flmk_predict')), *map(str, args)]), [], time.monotonic()
     while job.poll() is None:
         try: seen.append((time.monotonic() - begin, int(Path(f'/proc/{job.pid}/statm').read_text().split()[1])*4096/1e6, len(os.listdir(f'/proc/{job.pid}/fd'))))
         except (FileNotFoundError, ProcessLookupError): break
         time.sleep(every)
-    assert job.wait() == 0
+        if time.monotonic() - begin > limit: job.kill(); break
+    assert job.wait() in (0, -9)
     return np.array(seen[:-1])
 
 
@@ -45,13 +46,17 @@ def tell(what, seen):
     print(f'{what}: {seen[-1, 0]:.0f} s; MB in each tenth', *(f'{t[1]:.0f}' for t in tenths), '; open files', *(f'{t[2]:.0f}' for t in tenths), flush=True)
 
 
-def main(folder, pictures=20_000, minutes=30):
-    folder = Path(folder)
+def lines(path): return sum(1 for _ in open(path))
+
+
+def main(folder, pictures=20_000, minutes=30, limit=7200):
+    folder, limit = Path(folder), float(limit)
     make_pictures(folder, int(pictures))
-    tell(f'{pictures} pictures', watch(folder/'many', '--crops', '--out', folder/'out'))
-    assert len((folder/'out/faces.csv').read_text().splitlines()) == int(pictures) + 1
+    seen = watch(folder/'many', '--crops', '--out', folder/'out', limit=limit)
+    tell(f'{lines(folder/"out/faces.csv") - 1} of {pictures} pictures', seen)
     make_video(folder, float(minutes))
-    tell(f'{minutes} minutes of video', watch(folder/'long.mp4', '--out', folder/'out_video'))
+    seen = watch(folder/'long.mp4', '--out', folder/'out_video', limit=limit)
+    tell(f'{minutes} minutes of video, {lines(folder/"out_video/long.csv") - 1} rows', seen)
 
 
 if __name__ == '__main__': main(*sys.argv[1:])
