@@ -6,7 +6,7 @@
 __all__ = ['RECORD', 'SIZES', 'StageClock', 'FaceArrays', 'render_faces', 'read_faces', 'judging_faces', 'GrowImages', 'Curve',
            'draw_curve', 'record_dataloaders', 'train_record', 'write_report', 'flmk_record', 'simulate_cluster']
 
-# %% ../../nbs/tools/09_record.ipynb #becb2701
+# %% ../../nbs/tools/09_record.ipynb #f048ccd7
 import time
 from collections import deque
 from contextlib import contextmanager
@@ -24,12 +24,13 @@ from fastcore.script import is_cli
 from ..augment import Augment, AugmentConfig
 from ..core.annotations import read_entries
 from ..core.crop import read_letterboxed, to_letterbox
+from ..core.face_folder import tune_malloc
 from ..core.files import atomic_write, cli, progress
 from ..core.parallel import process_map, threaded_map
 from ..core.points import IBUG68
 from ..core.pose import euler_angles
 from ..core.prepare import CHALLENGE_SETS
-from ..data import face_block, ResizeBatch, tune_malloc
+from ..data import face_block, FaceLoader, ResizeBatch
 from ..models import save_model
 from ..render.generate import render_face
 from ..render.trace import require_embree
@@ -150,8 +151,8 @@ def draw_curve(
     ax.minorticks_off()
     return fig
 
-# %% ../../nbs/tools/09_record.ipynb #d3f26272
-RECORD = Recipe('mobilenet_v3_small_integral_2x', img_size=96, strength=.3, average=.04)
+# %% ../../nbs/tools/09_record.ipynb #df79525a
+RECORD = Recipe('mobilenet_v3_small_integral_2x', img_size=96, strength=.3, lr=.01, average=.04)
 SIZES = 64, 80, 96                     # of the images, in pixels, from the first epochs to the last
 
 def record_dataloaders(
@@ -161,7 +162,7 @@ def record_dataloaders(
 ): # fastai DataLoaders
     "DataLoaders of faces in memory."
     tune_malloc()
-    block = face_block(recipe.img_size, AugmentConfig().scaled(recipe.strength))
+    block = face_block(recipe.img_size, AugmentConfig().scaled(recipe.strength), dl_type=FaceLoader)
     dls = block.dataloaders([train, valid], bs=min(recipe.bs, recipe.per_epoch), val_bs=4*recipe.bs, num_workers=0, device=default_device())
     dls.train.draw(recipe.per_epoch)
     return dls
