@@ -59,6 +59,7 @@ def pose_face(
     f.points = (marks-f.centre) @ f.view.head.T + f.away
     return f
 
+# %% ../../nbs/render/06_generate.ipynb #f62149fd
 def face_camera(
     f,        # of `pose_face`
     size:int, # of the image in pixels
@@ -88,6 +89,7 @@ def hidden_by_skull(
     along, length = d @ e, row_dot(d, d)
     return (e @ e - along**2/length < 1) & (-along < length)
 
+# %% ../../nbs/render/06_generate.ipynb #e1329b51
 def cull_hidden(
     who,   # of `build_figure`
     parts, # its meshes, in the head's own axes; `hidden` is changed in place
@@ -180,6 +182,7 @@ def is_whole_jpeg(
         f.seek(-2, 2)
         return f.read() == b'\xff\xd9'
 
+# %% ../../nbs/render/06_generate.ipynb #6d722d11
 def missing_faces(
     out,   # Path of the folder
     n:int, # faces that it shall have
