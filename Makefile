@@ -33,9 +33,11 @@ test: install
 lab: install
 	$(BIN)/jupyter lab nbs
 
-# The page: its own files, onnxruntime-web's two, the model, and what the page has to know of it.
+# The page: its own files, onnxruntime-web's for WebAssembly and for WebGPU, the detector, a landmark model, and what the page has
+# to know of them. MODEL is an ONNX file of flmk_export, or a saved model.
 SITE ?= web/dist
 PORT ?= 8000
+MODEL ?= flmk/assets/landmarks.onnx
 ORT := web/node_modules/onnxruntime-web/dist
 
 web: site
@@ -44,8 +46,9 @@ web: site
 
 site: web/node_modules/.package-lock.json install
 	mkdir -p $(SITE)
-	cp web/index.html web/style.css web/app.js web/flmk.js $(ORT)/ort.wasm.bundle.min.mjs $(ORT)/ort-wasm-simd-threaded.wasm $(SITE)
-	$(BIN)/flmk_export best.pth.tar $(SITE)/landmarks.onnx
+	cp $(addprefix web/,index.html style.css app.js net.js flmk.js sw.js manifest.webmanifest) flmk/assets/faces.onnx $(SITE)
+	cp $(addprefix $(ORT)/,ort.wasm.bundle.min.mjs ort-wasm-simd-threaded.wasm ort.webgpu.bundle.min.mjs ort-wasm-simd-threaded.asyncify.wasm) $(SITE)
+	case '$(MODEL)' in *.onnx) cp '$(MODEL)' $(SITE)/landmarks.onnx;; *) $(BIN)/flmk_export '$(MODEL)' $(SITE)/landmarks.onnx;; esac
 	$(BIN)/python web/describe.py $(SITE)
 
 web/node_modules/.package-lock.json: web/package-lock.json
