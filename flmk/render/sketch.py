@@ -41,6 +41,7 @@ def random_head_pose(
     yaw = rng.laplace(0, 22)
     return rng.normal(0, 10), float(np.clip(yaw, -80, 80)), rng.normal(0, 12)
 
+# %% ../../nbs/render/07_sketch.ipynb #a923e94b
 def random_face_crop(
     points,                  # (68, 2) points in any unit
     size:int,                # side of the picture in pixels
@@ -72,20 +73,24 @@ def _fill(img, points, colour, closed=True, width=0):
     if width: cv2.polylines(img, [p], closed, colour, width, cv2.LINE_AA, shift=4)
     else: cv2.fillPoly(img, [p], colour, cv2.LINE_AA, shift=4)
 
+def _draw_eye(img, white, iris, lid, width):
+    "An eye with its iris; `white` (6, 2) are the points of its outline."
+    mask, disc, r = np.zeros(img.shape[:2], np.uint8), img.copy(), np.ptp(white[:, 0])*.24
+    _fill(mask, white, [255]); _fill(disc, white, (235, 235, 235))
+    cv2.circle(disc, [int(o) for o in white.mean(0)*16], int(r*16), iris, -1, cv2.LINE_AA, shift=4)
+    _fill(img, white, (235, 235, 235))
+    img[mask > 127] = disc[mask > 127]
+    _fill(img, white, lid, True, width)
+
+# %% ../../nbs/render/07_sketch.ipynb #58d8f953
 def _draw_features(img, p, skin, rng):
     "Brows, nose, lips and eyes of a face with points p (68, 2)."
     part, w = {k: p[v] for k, v in REGIONS.items()}, max(1, round(np.ptp(p, axis=0).max()/60))
-    hair, lip, iris = rng.uniform(10, 120)*rng.uniform(.6, 1, 3), skin*[1, .6, .6], rng.integers(20, 140, 3)
+    hair, lip, iris = rng.uniform(10, 120)*rng.uniform(.6, 1, 3), skin*[1, .6, .6], rng.integers(20, 140, 3).tolist()
     for name in ('right_brow', 'left_brow'): _fill(img, part[name], hair, False, 2*w)
     _fill(img, part['nose'][:4], skin*.75, False, w); _fill(img, part['nose'][4:], skin*.55, False, 2*w)
     _fill(img, part['outer_lips'], lip); _fill(img, part['inner_lips'], (60, 20, 20))
-    for name in ('right_eye', 'left_eye'):
-        white, mask = part[name], np.zeros(img.shape[:2], np.uint8)
-        _fill(img, white, (235, 235, 235)); _fill(mask, white, [255])
-        disc, r = img.copy(), np.ptp(white[:, 0])*.24
-        cv2.circle(disc, [int(o) for o in white.mean(0)*16], int(r*16), iris.tolist(), -1, cv2.LINE_AA, shift=4)
-        img[mask > 127] = disc[mask > 127]
-        _fill(img, white, hair*.5, True, w)
+    for name in ('right_eye', 'left_eye'): _draw_eye(img, part[name], iris, hair*.5, w)
 
 # %% ../../nbs/render/07_sketch.ipynb #db2b539a
 def sketch_face(
@@ -107,10 +112,17 @@ def sketch_face(
     return img.clip(0, 255).astype(np.uint8), p[:68].astype(np.float32)
 
 # %% ../../nbs/render/07_sketch.ipynb #8b7a50a5
-def _write_jpeg(path, img):
-    "Write a JPEG whole or not at all."
-    with atomic_write(path) as part: Image.fromarray(img).save(part, 'jpeg', quality=92)
+def _write_set(folder, name, first, n, number, size):
+    "Images of n faces and, where a kind of number is given, annot.pkl."
+    names, labels = [name.format(k) for k in range(n)], []
+    for k, file in enumerate(names):
+        img, pts = sketch_face(first + k, size)
+        with atomic_write(folder/file) as part: Image.fromarray(img).save(part, 'jpeg', quality=92)
+        if number: labels.append([(number(x), number(y)) for x, y in pts])
+    if number:
+        with atomic_write(folder/'annot.pkl') as part: part.write_bytes(pickle.dumps((names, labels)))
 
+# %% ../../nbs/render/07_sketch.ipynb #40963178
 def sketch_challenge(
     out,              # folder that gets synthetics_train, aflw_val and aflw_test
     n_train:int=200,  # images in synthetics_train
@@ -121,14 +133,7 @@ def sketch_challenge(
 ): # the folder
     "Write a small challenge of sketch faces: images and `annot.pkl` as the organisers hand them out."
     out, first = Path(out), seed*1_000_000
-    for folder, n, number in (('synthetics_train', n_train, float), ('aflw_val', n_valid, np.float32), ('aflw_test', n_test, None)):
-        name = '{:06d}.jpg' if folder == 'synthetics_train' else 'image{:05d}.jpg'
-        names, labels = [name.format(k) for k in range(n)], []
-        for k in range(n):
-            img, pts = sketch_face(first + k, size)
-            _write_jpeg(out/folder/names[k], img)
-            if number: labels.append([(number(x), number(y)) for x, y in pts])
-        if number:
-            with atomic_write(out/folder/'annot.pkl') as part: part.write_bytes(pickle.dumps((names, labels)))
-        first += n
+    _write_set(out/'synthetics_train', '{:06d}.jpg', first, n_train, float, size)
+    _write_set(out/'aflw_val', 'image{:05d}.jpg', first + n_train, n_valid, np.float32, size)
+    _write_set(out/'aflw_test', 'image{:05d}.jpg', first + n_train + n_valid, n_test, None, size)
     return out
