@@ -15,7 +15,7 @@ import numpy as np
 from ..core.files import atomic_write, cli, read_image
 from ..core.points import draw_points, show_faces
 from ..core.prepare import flmk_prepare
-from ..data import FaceFolder
+from ..core.face_folder import FaceFolder
 from ..inference.landmarks import default_model, predict_crops
 from ..models import load_model
 from ..render.generate import flmk_faces, render_face
@@ -49,6 +49,12 @@ def save_pictures(
     return save_figures(out, dict(predictions=show_faces(first*2, [*scores.pred[:8], *scores.true[:8]]),
                                   submission=show_faces([read_image(tests/n) for n in names], points, names)))
 
+# %% ../../nbs/tools/05_demo.ipynb #3d5de2d9
+def _summary(best, valid, n, started, files):
+    "What came out, and where it is."
+    said = f"NME {load_model(best)[1]['nme']:.2f} % on {len(FaceFolder(valid))} rendered faces, trained on {n} rendered faces,"
+    print('\n' + said, f'in {(time.time() - started)/60:.1f} minutes', *files, sep='\n  ')
+
 # %% ../../nbs/tools/05_demo.ipynb #fdd4c4e4
 @cli
 def flmk_demo(
@@ -68,8 +74,7 @@ def flmk_demo(
     print('4/5 evaluate');      scores = flmk_eval(best, source, out)
     print('5/5 submission');    flmk_test(best, source/'aflw_test', out)
     pictures = [*save_pictures(out, scores['checkpoint'], source/'aflw_test'), out/'ced.png', out/'worst_checkpoint.png']
-    print(f"\nNME {load_model(best)[1]['nme']:.2f} % on {len(FaceFolder(work/'AFLW_validation_data'))} rendered faces, trained on {n} rendered faces,",
-          f'in {(time.time() - started)/60:.1f} minutes', *[best, out/'solution.txt', out/'solution.zip', out/'scores.md', *pictures], sep='\n  ')
+    _summary(best, work/'AFLW_validation_data', n, started, [best, out/'solution.txt', out/'solution.zip', out/'scores.md', *pictures])
 
 # %% ../../nbs/tools/05_demo.ipynb #e5ce388d
 def readme_picture(
