@@ -6,12 +6,10 @@
 __all__ = ['MEAN_FACE', 'MODELS', 'LandmarkNet', 'init_to_mean_face', 'constant_baselines', 'MultiScaleHead', 'pfld',
            'mobilenet_v3_small', 'mobilenet_v3_large', 'shufflenet_v2_x1_5_net', 'grid_coords', 'SoftArgmaxHead',
            'mobilenet_v3_small_integral', 'mobilenet_v3_large_integral', 'create_model', 'count_parameters',
-           'multiply_adds', 'AuxiliaryNet', 'WithAuxiliary', 'weights_checksum', 'save_model', 'write_checkpoint',
-           'check_model_size', 'read_checkpoint', 'load_model', 'fuse_bn', 'HeadCorrection', 'PixelModel',
+           'multiply_adds', 'AuxiliaryNet', 'WithAuxiliary', 'save_model', 'load_model', 'fuse_bn', 'PixelModel',
            'TorchPredictor']
 
 # %% ../nbs/01_models.ipynb #69b69eda
-import hashlib, io, math, zipfile
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -28,10 +26,11 @@ from torchvision.models import mobilenetv2, mobilenetv3, shufflenet_v2_x1_5
 from torchvision.ops.misc import Conv2dNormActivation
 
 from .core.crop import CROP_SCALE, CROP_SHIFT, NORMALISATION
-from .core.files import atomic_write, InputError, MAX_MODEL_BYTES
-from .core.points import from_normalised, IBUG68, N_POINTS, REFERENCE_SHAPE, scheme_dict, scheme_from_dict
+from .core.files import InputError
+from .core.points import from_normalised, IBUG68, N_POINTS, REFERENCE_SHAPE, scheme_dict
+from .model_file import HeadCorrection, MODEL_FORMAT, read_checkpoint, read_model_file, weights_checksum, write_checkpoint
 
-# %% ../nbs/01_models.ipynb #bb936f2d
+# %% ../nbs/01_models.ipynb #ef7b2ce5
 class LandmarkNet(nn.Module):
     "A network in two halves, from images (n, 3, h, w) to points (n, 68, 2) in unit coordinates."
     def __init__(self,
@@ -42,15 +41,6 @@ class LandmarkNet(nn.Module):
         self.early, self.late = early, late
 
     def forward(self, x): return self.late(self.early(x)).unflatten(-1, (-1, 2))
-
-    def points_and_spread(self,
-        x, # images (n, 3, h, w), normalised
-    ): # points (n, 68, 2), and the standard deviation (n, 68) of each probability map; NaN where the head has no maps
-        "Points and the spread of their probability maps, both in unit coordinates."
-        early, head = self.early(x), getattr(self.late, 'points_and_spread', None)
-        points, spread = head(early) if head else (self.late(early), None)
-        if spread is None: spread = points[:, ::2]*float('nan')    # no new tensor: exported, it keeps a free batch size
-        return points.unflatten(-1, (-1, 2)), spread
 
 # %% ../nbs/01_models.ipynb #3ce15a98
 MEAN_FACE = (REFERENCE_SHAPE[:, :2] - (REFERENCE_SHAPE[:, :2].max(0) + REFERENCE_SHAPE[:, :2].min(0))/2)*2/CROP_SCALE + [0, 2*CROP_SHIFT]
@@ -120,12 +110,13 @@ def _blocks(table):
             for i, k, e, o, se, act, s in table]
     return [_conv(_norm, nn.Hardswish, 3, 16, 2), *(mobilenetv3.InvertedResidual(c, _norm) for c in cfgs)]
 
-# %% ../nbs/01_models.ipynb #a8311afd
+# %% ../nbs/01_models.ipynb #e7f6604e
 def _mobilenet_v3(table, img_size, n_points):
     "MobileNetV3 with the blocks of a table, cut after the third; the body halves the picture five times."
     blocks, head = _blocks(table), MultiScaleHead(-(-img_size // 32), partial(_conv, _norm, nn.Hardswish), n_points)
     return LandmarkNet(nn.Sequential(*blocks[:4]), nn.Sequential(*blocks[4:], head))
 
+# %% ../nbs/01_models.ipynb #a8311afd
 def mobilenet_v3_small(
     img_size:int,      # side of the input in pixels
     n_points=N_POINTS, # of a face
@@ -206,6 +197,17 @@ def points_and_spread(self:SoftArgmaxHead,
     mean, square = moments[..., :2], moments[..., 2]
     return mean.flatten(1), ((square - mean.square().sum(-1))/2).clamp(min=1e-8).sqrt()
 
+# %% ../nbs/01_models.ipynb #bb936f2d
+@patch
+def points_and_spread(self:LandmarkNet,
+    x, # images (n, 3, h, w), normalised
+): # points (n, 68, 2), and the standard deviation (n, 68) of each probability map; NaN where the head has no maps
+    "Points and the spread of their probability maps, both in unit coordinates."
+    early, head = self.early(x), getattr(self.late, 'points_and_spread', None)
+    points, spread = head(early) if head else (self.late(early), None)
+    if spread is None: spread = points[:, ::2]*float('nan')    # no new tensor: exported, it keeps a free batch size
+    return points.unflatten(-1, (-1, 2)), spread
+
 # %% ../nbs/01_models.ipynb #ea14df29
 def mobilenet_v3_small_integral(
     img_size:int, # side of the input in pixels; the network takes any
@@ -216,6 +218,7 @@ def mobilenet_v3_small_integral(
     stages = [nn.Sequential(*blocks[4:9]), nn.Sequential(*blocks[9:11])]
     return LandmarkNet(nn.Sequential(*blocks[:4]), SoftArgmaxHead(stages, [24, 48, 96], **head))
 
+# %% ../nbs/01_models.ipynb #818e3b31
 def mobilenet_v3_large_integral(
     img_size:int,      # side of the input in pixels; the network takes any
     n_points=N_POINTS, # of a face
@@ -225,12 +228,13 @@ def mobilenet_v3_large_integral(
     stages = [nn.Sequential(*blocks[4:7]), nn.Sequential(*blocks[7:13]), nn.Sequential(*blocks[13:15])]
     return LandmarkNet(nn.Sequential(*blocks[:4]), SoftArgmaxHead(stages, [24, 40, 96, 112], width=96, finer=2, n_points=n_points))
 
-# %% ../nbs/01_models.ipynb #6adae99a
+# %% ../nbs/01_models.ipynb #187aca84
 MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_large=mobilenet_v3_large, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
               mobilenet_v3_small_integral=mobilenet_v3_small_integral,
               mobilenet_v3_small_integral_2x=partial(mobilenet_v3_small_integral, width=96, finer=2),
               mobilenet_v3_large_integral=mobilenet_v3_large_integral)
 
+# %% ../nbs/01_models.ipynb #6adae99a
 def create_model(
     name:str,         # one of MODELS
     img_size:int=112, # side of the input in pixels, 32 to 1024
@@ -270,6 +274,7 @@ class AuxiliaryNet(nn.Module):
 
     def forward(self, early): return self.angles(F.relu(self.full(self.convs(early))).flatten(1))*30
 
+# %% ../nbs/01_models.ipynb #295f4ac0
 class WithAuxiliary(nn.Module):
     "A model with its auxiliary net: in training returns (points, angles), in evaluation points alone."
     def __init__(self,
@@ -285,21 +290,7 @@ class WithAuxiliary(nn.Module):
         early = self.model.early(x)
         return self.model.late(early).unflatten(-1, (-1, 2)), self.auxiliary(early)
 
-# %% ../nbs/01_models.ipynb #0c2f1ee2
-def weights_checksum(
-    state:dict, # a state_dict
-): # 64 hexadecimal digits
-    "SHA-256 over names, types, shapes and values of all tensors."
-    h = hashlib.sha256()
-    for k in sorted(state):
-        a = state[k].detach().cpu().contiguous()
-        h.update(f'{k} {a.dtype} {tuple(a.shape)}\n'.encode())
-        h.update(a.reshape(-1).view(torch.uint8).numpy().tobytes() if a.numel() else b'')
-    return h.hexdigest()
-
 # %% ../nbs/01_models.ipynb #2fa4c97b
-_format = 'flmk model 1'
-
 def save_model(
     path,              # file to write
     model:LandmarkNet, # the model, without its auxiliary net
@@ -314,95 +305,16 @@ def save_model(
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     if scheme != IBUG68: more['scheme'] = scheme_dict(scheme)
-    content = dict(format=_format, model=name, img_size=img_size, **NORMALISATION, nme=nme, settings=settings, **more)
+    content = dict(format=MODEL_FORMAT, model=name, img_size=img_size, **NORMALISATION, nme=nme, settings=settings, **more)
     write_checkpoint(path, content | dict(checksum=weights_checksum(state), state_dict=state))
     return Path(path)
 
-# %% ../nbs/01_models.ipynb #768c17f3
-def write_checkpoint(
-    path,    # file to write
-    content, # tensors and plain types
-):
-    "`torch.save`, whole or not at all, the same bytes for the same content; raises `InputError` where the file cannot be written."
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with atomic_write(path) as part: Path(part).write_bytes(buffer.getbuffer())
-
-# %% ../nbs/01_models.ipynb #01ff6ad8
-def check_model_size(
-    path,  # a saved model
-    state, # its state_dict
-): # size in MB
-    "The challenge's rule: float32 weights, a file of at most 15 MB; raises `InputError`."
-    size = Path(path).stat().st_size
-    if size > MAX_MODEL_BYTES: raise InputError(f'{path} has {size/1e6:.1f} MB, the challenge allows 15: choose a smaller model')
-    wrong = {str(v.dtype) for v in state.values() if v.is_floating_point()} - {'torch.float32'}
-    if wrong: raise InputError(f'{path} holds {", ".join(sorted(wrong))} weights, the challenge asks for float32: save it anew')
-    return size/1e6
-
-# %% ../nbs/01_models.ipynb #97a60f8a
-def read_checkpoint(
-    path, # a file written by `torch.save`
-): # what is in it
-    "Load tensors and plain types, nothing else; raises `InputError` for a missing, broken or dangerous file."
-    try:
-        if not Path(path).is_file(): raise FileNotFoundError(path)
-        with zipfile.ZipFile(path) as z: damaged = z.testzip()               # compares each part with its CRC
-        if damaged: raise ValueError(f'{damaged} is damaged')
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError as e: raise InputError(f'{path} is missing: train first, or name another file') from e
-    except Exception as e:
-        if 'weights_only' in str(e): raise InputError(f'{path} holds code beside its weights and is not loaded: get it from its author anew, or train your own') from e
-        raise InputError(f'{path} is not a saved model, or only a part of one: copy or train it again') from e
-
-# %% ../nbs/01_models.ipynb #b6366809
-def _numbers(o, *shape):
-    "Is this a nested list of finite numbers of a shape?"
-    if not shape: return isinstance(o, (int, float)) and not isinstance(o, bool) and math.isfinite(o)
-    return isinstance(o, (list, tuple)) and len(o) == shape[0] and all(_numbers(v, *shape[1:]) for v in o)
-
-_is_state = lambda o: isinstance(o, dict) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in o.items())
-_is_adaptation = lambda o: (isinstance(o, dict) and isinstance(o.get('offset'), torch.Tensor) and o['offset'].shape == (N_POINTS, 3) and o['offset'].isfinite().all()
-    and ('weight' in o) and (o['weight'] is None or o['weight'].shape == (3*N_POINTS + 3, 3*N_POINTS) and o['weight'].isfinite().all()))
-_fields = dict(
-    model=lambda o: isinstance(o, str), img_size=lambda o: type(o) is int and 32 <= o <= 1024,
-    mean=lambda o: _numbers(o, 3), std=lambda o: _numbers(o, 3) and min(o) > 0,
-    nme=lambda o: o is None or _numbers(o), settings=lambda o: isinstance(o, dict), state_dict=_is_state)
-_optional = dict(checksum=lambda o: isinstance(o, str), max_sigma=_numbers, adaptation=_is_adaptation)
-
-def _check_fields(path, saved):
-    "Raise `InputError` for a field of a saved model that is missing or wrong."
-    for k, good in (_fields | {k: f for k, f in _optional.items() if saved.get(k) is not None}).items():
-        if k not in saved or not good(saved[k]): raise InputError(f'{path} has {"no" if k not in saved else "a wrong"} {k!r}: copy it again, or train or export it anew')
-
-# %% ../nbs/01_models.ipynb #25655fa3
-def _check_scheme(path, saved):
-    "Put the file's landmark scheme in the place of its description; raise `InputError` where it, or what depends on it, is wrong."
-    try: saved['scheme'] = scheme_from_dict(saved['scheme']) if saved.get('scheme') is not None else IBUG68
-    except InputError as e: raise InputError(f"{path} has a wrong 'scheme', {e}; copy it again, or train it anew") from e
-    calibration, n = saved.get('sigma_calibration'), saved['scheme'].n_points
-    if calibration is not None and not _numbers(calibration, n, 2): raise InputError(f"{path} has a wrong 'sigma_calibration': copy it again, or calibrate it anew")
-    if saved.get('adaptation') is not None and n != N_POINTS: raise InputError(f"{path} has a wrong 'adaptation', which only 68 points can have: copy it again")
-
-# %% ../nbs/01_models.ipynb #6b583937
-def _check_weights(path, saved):
-    "Raise `InputError` for weights that are not those that were saved, or no numbers."
-    state = saved['state_dict']
-    if saved.get('checksum') not in (None, weights_checksum(state)): raise InputError(f'{path} is damaged, its weights differ from those that were saved: copy it again')
-    if not all(v.isfinite().all() for v in state.values()): raise InputError(f'{path} has weights that are not finite: its training went wrong, train again')
-
+# %% ../nbs/01_models.ipynb #681f40af
 def load_model(
     path, # file written by `save_model`
 ): # the model in evaluation mode, and a dict with all else that the file says
     "Load a model; raises `InputError` where the file is no model of this project, is damaged, or breaks the challenge's rule."
-    if Path(path).is_file(): check_model_size(path, {})                      # before anything large is read
-    saved = read_checkpoint(path)
-    found = saved.get('format', 'another program') if isinstance(saved, dict) else 'another program'
-    if found != _format: raise InputError(f'{path} is a file of {found!r}, not {_format!r}: train or export it anew with this version')
-    _check_fields(path, saved)
-    _check_scheme(path, saved)
-    check_model_size(path, saved['state_dict'])
-    _check_weights(path, saved)
+    saved = read_model_file(path)
     model = create_model(saved['model'], saved['img_size'], saved['scheme'].n_points)
     try: model.load_state_dict(saved.pop('state_dict'))
     except RuntimeError as e: raise InputError(f"{path} says it is {saved['model']} at {saved['img_size']} px with {saved['scheme'].n_points} points, but its weights are of another model") from e
@@ -419,43 +331,6 @@ def fuse_bn(
             if isinstance(layers[k], nn.Conv2d) and isinstance(layers[k + 1], nn.BatchNorm2d):
                 layers[k], layers[k + 1] = fuse_conv_bn_eval(layers[k], layers[k + 1]), nn.Identity()
     return model
-
-# %% ../nbs/01_models.ipynb #f9939cbf
-class HeadCorrection(nn.Module):
-    "What `flmk_adapt` has learned: moves points (n, 68, 2) in the head's own frame, the same in NumPy as `flmk.tools.adapt.correct_points`."
-    def __init__(self,
-        adaptation:dict, # of a model's file: offset (68, 3), and weight (207, 204) or None
-    ):
-        super().__init__()
-        reference = torch.from_numpy(REFERENCE_SHAPE)
-        reference = reference - reference.mean(0)
-        weight = adaptation['weight']
-        if weight is None: weight = torch.zeros(0, 3*N_POINTS)
-        for k, v in dict(reference=reference, inverse=torch.linalg.pinv(reference).T, offset=adaptation['offset'], weight=weight).items():
-            self.register_buffer(k, torch.as_tensor(v).float())
-
-    def rotation(self, boxed):
-        "`flmk.core.pose.fit_rotation` of box-normalised points, in operators that ONNX has."
-        A = boxed.transpose(1, 2) @ self.inverse                                            # (n, 2, 3)
-        a, b = A[:, :1], A[:, 1:]
-        turn = lambda o, k: torch.cat([o[..., k:], o[..., :k]], -1)
-        across = turn(a, 1)*turn(b, 2) - turn(a, 2)*turn(b, 1)                              # the cross product
-        trace = A.square().sum((1, 2), keepdim=True)
-        s = torch.maximum(across.square().sum(2, keepdim=True).sqrt(), 1e-3*trace)
-        two = ((trace + s)*A - A @ A.transpose(1, 2) @ A) / (s*(trace + 2*s).sqrt())
-        return torch.cat([two, across/s], 1)
-
-    def forward(self, points):
-        high, low = points.amax(1, keepdim=True), -(-points).amax(1, keepdim=True)
-        side = (high - low).amax(2, keepdim=True)
-        boxed = (points - (low + high)/2)/side
-        R = self.rotation(boxed)
-        moved = self.offset
-        if len(self.weight):
-            rest = (boxed - boxed.mean(1, keepdim=True) - self.reference @ R[:, :2].transpose(1, 2)) @ R[:, :2]
-            features = torch.cat([rest.flatten(1), (R[:, 2] - torch.tensor([0., 0, 1]).to(R))/2], 1)
-            moved = moved + (features @ self.weight).unflatten(1, (N_POINTS, 3))
-        return points + side*(moved @ R[:, :2].transpose(1, 2))
 
 # %% ../nbs/01_models.ipynb #5bcc405e
 class PixelModel(nn.Module):
