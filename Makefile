@@ -1,12 +1,13 @@
 # make demo   the whole way on a small practice set        make lab    open the notebooks in JupyterLab
 # make test   every notebook and the commands' tests       make web    the page that runs the model in a browser
 # make record from nothing to a trained model in ten minutes
+# make docs   the notebooks as a web site in _docs/
 # make install is done by each of them
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install demo record test lab web site clean
+.PHONY: install demo record test lab web site docs clean
 
 install: .venv/installed
 
@@ -33,6 +34,11 @@ test: install
 lab: install
 	$(BIN)/jupyter lab nbs
 
+DOCS ?= _docs
+
+docs: install
+	$(BIN)/python web/docs.py $(DOCS)
+
 # The page: its own files, onnxruntime-web's for WebAssembly and for WebGPU, the detector, a landmark model, and what the page has
 # to know of them. MODEL is an ONNX file of flmk_export, or a saved model.
 SITE ?= web/dist
@@ -57,4 +63,4 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	@touch $@
 
 clean:
-	rm -rf .venv build dist web/dist web/node_modules *.egg-info
+	rm -rf .venv build dist _docs web/dist web/node_modules *.egg-info
