@@ -42,7 +42,7 @@ def _as_image(image):
 def predict(
     image:str|Path|np.ndarray,           # a file, or an RGB array (height, width, 3) uint8
     model=None,                          # of `load_predictor`, or a model's file; without it, the one inside the package
-    detector:FaceDetector|str|None=None, # what finds the faces, or YuNet's file; without it, OpenCV's cascades
+    detector:FaceDetector|str|None=None, # what finds the faces, or YuNet's file; without it, our own
     crops:bool=False,                    # is the image a face crop, to be used as it is?
     flip:bool=True,                      # average with the prediction for the mirror image?
     refine:bool=True,                    # predict again in a tighter crop?

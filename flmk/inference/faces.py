@@ -34,7 +34,7 @@ def _cascades():
 def _yunet(path):
     "The same by YuNet's model file, the best score first; raises `InputError` where it is none."
     from cv2.utils.logging import LOG_LEVEL_SILENT, setLogLevel
-    if not Path(path).is_file(): raise InputError(f'{path} is missing: name a model file for FaceDetectorYN, or none for the cascades')
+    if not Path(path).is_file(): raise InputError(f'{path} is missing: name a model file for FaceDetectorYN, rendered or haar')
     setLogLevel(LOG_LEVEL_SILENT)                        # or OpenCV tells on standard error what the exception says again
     wrong = f'{path} is no model for FaceDetectorYN: get face_detection_yunet from OpenCV\'s model zoo'
     try: net = cv2.FaceDetectorYN.create(str(path), '', (320, 320), score_threshold=.7)
@@ -54,19 +54,19 @@ def _own_file(path):
 
 def _finder(path):
     "A function from an RGB image to rows, by what a path names."
-    if path is None: return _cascades()
-    if path == 'rendered': path = DETECTOR_ASSET
+    if path == 'haar': return _cascades()
+    if path in (None, 'rendered'): path = DETECTOR_ASSET
     if _own_file(path): return OnnxDetector(path, threshold=DETECTOR_THRESHOLD).search
     return _yunet(path)
 
 # %% ../../nbs/inference/01_faces.ipynb #c15a4679
-DETECTOR_THRESHOLD = .3   # least score of our own detector; the landmarks' sigma sorts out what is none
+DETECTOR_THRESHOLD = .3   # least score of our own detector; the landmarks' sigma sorts out the rest
 MAX_SEARCH_SIDE = 1280   # longer side of the image that is searched, in pixels
 
 class FaceDetector:
     "What `find_faces` searches with; may be shared by threads. Raises `InputError` for a file that is no detector."
     def __init__(self,
-        path=None, # model file for cv2.FaceDetectorYN, or of `flmk.detect`; 'rendered' for our own; without it, OpenCV's cascades
+        path=None, # 'rendered', our own, if not given; 'haar', OpenCV's cascades; or a model file of `flmk.detect` or for cv2.FaceDetectorYN
     ):
         self.path, self._own = path, threading.local()
         self._own.find = self._load()                    # here and now, so that a wrong file is refused at once
@@ -85,7 +85,7 @@ class FaceDetector:
 # %% ../../nbs/inference/01_faces.ipynb #26e36924
 def find_faces(
     image:np.ndarray,       # (height, width, 3) uint8, RGB
-    detector=None,          # a `FaceDetector`; without one, OpenCV's cascades
+    detector=None,          # a `FaceDetector`; without one, our own
     min_score:float=0,      # faces with a lower score are left out
     min_size:float=0,       # faces whose box has a shorter longer side are left out, in pixels
 ): # boxes (n, 4) x, y, width, height; five points (n, 5, 2): right eye, left eye, nose, right and left corner of the mouth (NaN where unknown); scores (n)

@@ -408,8 +408,8 @@ def sample_angle(
 ):
     "In-plane rotation in radians: about upright, about lying or on the head, any."
     kind = rng.random()
-    if kind < .55: return rng.normal(0, .2)
-    if kind < .75: return rng.choice([-1, 1, 2])*np.pi/2 + rng.normal(0, .15)
+    if kind < .4: return rng.normal(0, .2)
+    if kind < .7: return rng.choice([-1, 1, 2])*np.pi/2 + rng.normal(0, .15)
     return rng.uniform(-np.pi, np.pi)
 
 def sample_place(

@@ -81,10 +81,10 @@ def _paints(drawn, blurred, style, crops):
 def _predict_video(video, tracker, path, copies, seconds, settings):
     "One video, or camera, into its table."
     numbers = set()
-    with TableWriter(path, ('frame', 'seconds'), video=str(video), **settings) as table:
+    with TableWriter(path, ('frame', 'seconds', 'seen', 'missed'), video=str(video), **settings) as table:
         def add(n, t, faces):
             numbers.update(f.face for f in faces)
-            table.add(dict(frame=n, seconds=t), faces)
+            for f in faces: table.add(dict(frame=n, seconds=t, **tracker.lengths(f.face)), [f])
         _, n, rate = predict_video(tracker, video, add, _paints(**copies), seconds)
     _say(f'{video}: {n} frames, {len(numbers)} face(s), {rate:.1f} frames a second' + ('' if str(path) == '-' else f', {path}'))
 
@@ -99,7 +99,7 @@ def flmk_predict(
     blur:bool=False,               # write copies with the faces that were found made unrecognisable
     crop_out:str=None,             # folder for upright crops of the photographs' faces, 384 x 384 pixels
     crops:bool=False,              # the photographs are face crops, to be used as they are
-    detector:str=None,             # model file for OpenCV's FaceDetectorYN, or the word rendered for the one inside the package; without it, OpenCV's cascades search
+    detector:str=None,             # haar for OpenCV's cascades, or a model file such as YuNet's; without it, the one inside the package searches
     min_score:float=0.,            # leave out faces to which the detector gives a lower score
     min_size:int=0,                # leave out smaller faces, in pixels
     camera:int=None,               # number of a camera, until Ctrl-C or --seconds
@@ -131,7 +131,7 @@ def _run(photos, videos, model_path, detector, seconds, smooth, workers, schedul
         with TableWriter(path, **settings) as rows:
             without, failed = _predict_photos(photos, photo_copies, rows, model_path, detector, dict(options, crops=crops), workers, scheduler)
         _say(f'{rows.rows} face(s) in {len(photos) - len(failed)} image(s)' + ('' if str(path) == '-' else f': {path}'))
-        if without: _say(f'no face found in {len(without)} image(s): {_few(without)}; a photograph that lies on its side must be turned first')
+        if without: _say(f'no face found in {len(without)} image(s): {_few(without)}')
     for video, to, copies in zip(videos, paths, video_copies):
         try: _predict_video(video, Tracker(model, found, smooth, **options), to, copies, seconds, settings)
         except InputError as e: failed.append(str(e))
