@@ -130,10 +130,10 @@ class PointsDL(TfmdDL):
 
 # %% ../nbs/00_data.ipynb #7d0b0bde
 @patch
-def _pre_show_batch(self:PointsDL, b, max_n=9):
-    "fastai's own, for predictions too: they come without angles, and zeros stand in for them."
+def _decode_batch(self:PointsDL, b, max_n=9, full=True):
+    "fastai's own, for predictions too: they come without angles, and zeros stand in for them while the points are decoded."
     missing = len(self.dataset.tls) - len(b) if len(b) > 1 else 0
-    return TfmdDL._pre_show_batch(self, tuple(b) + (torch.zeros(len(b[0]), 3),)*missing, max_n)
+    return TfmdDL._decode_batch(self, tuple(b) + (torch.zeros(len(b[0]), 3),)*missing, max_n, full).map(lambda sample: sample[:len(b)])
 
 @patch
 def show_results(self:PointsDL, b, out, max_n:int=4, ctxs=None, show=True, size=1.5):
