@@ -18,7 +18,8 @@ from .core.annotations import read_labelled
 from .core.files import cli, image_size, InputError, MAX_MODEL_BYTES, progress
 from .core.points import FLIP_ORDER, IBUG68, N_POINTS
 from .inference.landmarks import mean_sigma, model_scheme, predict_crops
-from .models import PixelModel, read_checkpoint, TorchPredictor, write_checkpoint
+from .model_file import read_checkpoint, write_checkpoint
+from .models import PixelModel, TorchPredictor
 from .render.background import random_background
 from .render.generate import flmk_faces
 

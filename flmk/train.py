@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['LOSSES', 'OPENINGS', 'PRESETS', 'l2_loss', 'smooth_l1_loss', 'wing_loss', 'log_l2_loss', 'LandmarkLoss', 'Recipe',
            'preset_recipe', 'nme_metric', 'recipe_dataloaders', 'face_learner', 'SeedEpochs', 'EMACallback',
-           'StopOnNaNLoss', 'CheckpointCallback', 'list_snapshots', 'distributed_context', 'run_files', 'clear_run',
-           'read_last_snapshot', 'load_matching', 'train', 'flmk_train']
+           'StopOnNaNLoss', 'train', 'flmk_train']
 
 # %% ../nbs/02_train.ipynb #6e383393
-import itertools, math, os, random, re, time
-from contextlib import contextmanager, nullcontext
+import math, os, random
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,12 +26,12 @@ from fastai.vision.core import TensorPoint
 from fastcore.meta import delegates
 
 from .augment import AugmentConfig
-from .core.files import atomic_write, check_range, cli, InputError, locked_folder, OPTION_RANGES, sweep_parts
+from .core.files import check_range, cli, InputError, locked_folder, OPTION_RANGES
 from .core.metrics import nme
-from .core.model_card import write_model_card
-from .core.points import IBUG68
 from .data import face_dataloaders
-from .models import create_model, load_model, MODELS, read_checkpoint, save_model, WithAuxiliary, write_checkpoint
+from .model_file import read_checkpoint
+from .models import create_model, MODELS, WithAuxiliary
+from .runs import CheckpointCallback, distributed_context, enter_run_folder, read_last_snapshot, resume_learner, start_from, whole_loader
 
 # %% ../nbs/02_train.ipynb #8368d54f
 def l2_loss(
@@ -114,6 +113,7 @@ class Recipe:
 
     def __post_init__(self): _check_recipe(self)
 
+# %% ../nbs/02_train.ipynb #7c44cece
 def _check_recipe(r):
     "Raise `InputError` for a setting that makes no sense."
     r.loss = LandmarkLoss(r.loss).name
@@ -146,6 +146,7 @@ def nme_metric(
     "The metric of the challenge on a batch."
     return nme(pred, points, 2).mean()
 
+# %% ../nbs/02_train.ipynb #b00a9a98
 def recipe_dataloaders(
     data,          # folder with the prepared folders
     recipe:Recipe, # settings
@@ -182,9 +183,7 @@ class SeedEpochs(Callback):
         s = 1_000_003*(self.seed + 1) + self.epoch
         own = s + 10_007*rank_distrib()                                   # several processes share one order, but not their augmentation
         random.seed(own); np.random.seed(own % 2**32); torch.manual_seed(own)
-        _whole(self.dls.train).rng = random.Random(s)
-
-def _whole(dl): return getattr(dl, 'dl', dl)                              # the FaceLoader of which this process may have a share
+        whole_loader(self.dls.train).rng = random.Random(s)
 
 # %% ../nbs/02_train.ipynb #6bb279b2
 class EMACallback(Callback):
@@ -212,186 +211,19 @@ class StopOnNaNLoss(Callback):
     message = None
     def after_loss(self):
         if not self.training or torch.isfinite(self.loss): return
-        names = ', '.join(dict.fromkeys(f.path.name for f in _whole(self.dl).faces))
+        names = ', '.join(dict.fromkeys(f.path.name for f in whole_loader(self.dl).faces))
         self.message = f'the loss became {self.loss.item()} in epoch {self.epoch + 1}, batch {self.iter + 1}: try a lower --lr, or look at these faces: {names}'
         raise CancelFitException()
     def check(self):
         "Raise `InputError` if the training was ended."
         if self.message: raise InputError(self.message)
 
-# %% ../nbs/02_train.ipynb #0364ab7b
-_format = 'flmk snapshot 1'
-
-class CheckpointCallback(Callback):
-    "Write the log, the best model and a snapshot after each epoch."
-    order = 80
-    def __init__(self,
-        folder,              # the run's folder
-        recipe:Recipe,       # its settings
-        average:EMACallback, # whose weights are saved as the best model
-        keep:int=0,          # snapshots to keep; 0 keeps all
-    ):
-        self.folder, self.recipe, self.average_cb, self.keep = Path(folder), recipe, average, keep
-        self.losses, self.best, self.log, self.init = [], math.inf, ['epoch,train_loss,valid_loss,nme,lr,seconds'], {}
-
-    def before_train(self): self.losses, self.started = [], time.time()
-    def after_batch(self):
-        if self.training: self.losses.append(self.learn.loss.detach())
-
-# %% ../nbs/02_train.ipynb #68b20df1
-@patch
-def after_epoch(self:CheckpointCallback):
-    "Write what an epoch has brought; of several processes the first one does."
-    if not self.losses: return                                            # an epoch that was skipped
-    train_loss, self.losses = to_detach(torch.stack(self.losses).mean()), []          # the mean of all processes
-    if rank_distrib(): return
-    _, valid_loss, nme = self.learn.final_record[:3]
-    seconds, lr = time.time() - self.started, self.opt.hypers[-1]['lr']
-    self.log.append(f'{self.epoch + 1},{train_loss:.5f},{valid_loss:.5f},{nme:.4f},{lr:.3g},{seconds:.1f}')
-    with atomic_write(self.folder/'train.logs') as p: p.write_text('\n'.join(self.log) + '\n')
-    if nme < self.best: self.best = float(nme); self.save_best()
-    self.save_snapshot()
-
-@patch
-def save_best(self:CheckpointCallback):
-    "Write the averaged weights, without the auxiliary net."
-    net = self.average_cb.average.module
-    settings = asdict(self.recipe) | dict(extra=Path(self.recipe.extra).name, epochs_done=self.epoch + 1) | self.init
-    about = dict(img_size=self.recipe.img_size, nme=self.best, settings=settings, scheme=_whole(self.dls.train).scheme)
-    path = save_model(self.folder/'best_model/best.pth.tar', getattr(net, 'model', net), self.recipe.model, **about)
-    write_model_card(path, dict(model=self.recipe.model, **about))
-
-# %% ../nbs/02_train.ipynb #94515f98
-def list_snapshots(
-    checkpoint, # the run's folder
-): # paths, the oldest first
-    "The snapshots of a run, and no file of another name."
-    found = [(re.fullmatch(r'checkpoint_epoch_(\d{1,9})\.pth\.tar', p.name), p) for p in (Path(checkpoint)/'snapshot').glob('*')]
-    return [p for _, p in sorted((int(m[1]), p) for m, p in found if m and p.is_file())]
-
-@patch
-def save_snapshot(self:CheckpointCallback):
-    "Write all that is needed to go on; the first one is checkpoint_epoch_1."
-    write_checkpoint(self.folder/f'snapshot/checkpoint_epoch_{self.epoch + 1}.pth.tar', dict(
-        format=_format, recipe=asdict(self.recipe), epochs_done=self.epoch + 1, best=self.best, log=self.log, init=self.init,
-        model=get_model(self.model).state_dict(), average=self.average_cb.average.state_dict(), optimizer=self.opt.opt.state_dict()['state']))
-    if self.keep:
-        for old in list_snapshots(self.folder)[:-self.keep]: old.unlink()
-
-# %% ../nbs/02_train.ipynb #dc453fa1
-def _share(dl, rank, n):
-    "The rank-th of n shares of a DataLoader's faces."
-    from fastai.distributed import DistributedDL                          # here, because it needs accelerate
-    part = DistributedDL(dl, rank, n)
-    part._broadcast = lambda idxs, rank: idxs                             # SeedEpochs gave all processes the same order; fastai would ask a GPU for it
-    return part
-
-@contextmanager
-def distributed_context(
-    learn, # a Learner
-): # a context to fit in
-    "Train as one of the processes that `accelerate launch` started; alone if there are no others."
-    if num_distrib() < 2: yield; return
-    gpu = learn.dls.device.type == 'cuda'
-    learn.dls.loaders = [_share(learn.dls.train, rank_distrib(), num_distrib()), _share(learn.dls.valid, 0, 1)]
-    with learn.distrib_ctx(sync_bn=gpu, cpu=not gpu): yield
-    torch.distributed.barrier()                                           # nobody leaves while another still works
-    torch.distributed.destroy_process_group()
-
-# %% ../nbs/02_train.ipynb #33f9ea44
-def run_files(
-    checkpoint, # the run's folder
-): # list of Path
-    "The files of a run that are there: log, best model, snapshots."
-    log, best = Path(checkpoint)/'train.logs', Path(checkpoint)/'best_model/best.pth.tar'
-    return [p for p in (log, best) if p.exists()] + list_snapshots(checkpoint)
-
-def clear_run(
-    checkpoint, # the run's folder
-):
-    "Delete the log and the snapshots of a run and nothing else; rename its best model."
-    for p in run_files(checkpoint):
-        if p.name != 'best.pth.tar': p.unlink(); continue
-        n = next(n for n in itertools.count(1) if not p.with_name(f'best_{n}.pth.tar').exists())
-        p.rename(p.with_name(f'best_{n}.pth.tar'))
-
-# %% ../nbs/02_train.ipynb #705a7b0b
-def _check_snapshot(path, saved):
-    "Raise `InputError` where a file is no snapshot, or where a field of it is missing or wrong."
-    if not isinstance(saved, dict) or saved.get('format') != _format: raise InputError(f'{path} is not a {_format!r}: choose another --checkpoint, or give --overwrite')
-    kinds = dict(recipe=dict, epochs_done=int, best=float, log=list, model=dict, average=dict, optimizer=dict)
-    wrong = [k for k, t in kinds.items() if not isinstance(saved.get(k), t)]
-    if wrong: raise InputError(f'{path} has no {wrong[0]!r}, or a wrong one: delete it, and the run goes on from the one before')
-
-def read_last_snapshot(
-    checkpoint,    # the run's folder
-    recipe:Recipe, # settings of the run that wants to go on
-): # the snapshot's content, or None where there is none
-    "Read the last snapshot; raises `InputError` where it is broken, or of another recipe or version."
-    paths = list_snapshots(checkpoint)
-    if not paths: return None
-    saved = read_checkpoint(paths[-1])
-    _check_snapshot(paths[-1], saved)
-    try: old, new = asdict(Recipe(**saved['recipe'])), asdict(recipe)
-    except (TypeError, InputError) as e: raise InputError(f'{paths[-1]} has settings of another version: choose another --checkpoint, or give --overwrite') from e
-    changed = [f'{k} was {old[k]}, now {v}' for k, v in new.items() if old[k] != v]
-    if changed: raise InputError(f'{checkpoint} was begun with other settings ({"; ".join(changed)}): give the same, or choose another --checkpoint')
-    return saved
-
-# %% ../nbs/02_train.ipynb #4d4fca81
-def _common_points(
-    new, old, # LandmarkSchemes
-): # list of pairs: a point of the new scheme, and the same of the old one
-    where = {k: i for i, k in enumerate(old.ibug or []) if k is not None}
-    return [(i, where[k]) for i, k in enumerate(new.ibug or []) if k in where]
-
-def load_matching(
-    model,         # to be filled, without an auxiliary net
-    path,          # a saved model
-    scheme=IBUG68, # of the model to be filled
-): # names of the model's tensors that the file does not fill, or not wholly
-    "Take the weights of a saved model where name and shape agree, and of a last layer for other points the rows of those they share."
-    (found, info), own = load_model(path), model.state_dict()
-    theirs, old = found.state_dict(), info['scheme']
-    fits = {k: v for k, v in theirs.items() if k in own and own[k].shape == v.shape}
-    pairs = torch.tensor(_common_points(scheme, old), dtype=torch.long).view(-1, 2).T
-    for k in [k for k in theirs if k in own and k not in fits]:
-        a, b, each = own[k], theirs[k], len(own[k])//scheme.n_points                     # one row a point, or two
-        if a.shape[1:] == b.shape[1:] and (len(a), len(b)) == (each*scheme.n_points, each*old.n_points): a.unflatten(0, (-1, each))[pairs[0]] = b.unflatten(0, (-1, each))[pairs[1]]
-    model.load_state_dict({**own, **fits})
-    return [k for k in own if k not in fits]
-
-# %% ../nbs/02_train.ipynb #0645c264
-def _layers(tensors): return list(dict.fromkeys(k.rpartition('.')[0] for k in tensors))
-
-def _start_from(learn, init):
-    "Fill a Learner's model from a file, and say what was not filled; returns what the new model shall say about it."
-    net, scheme = getattr(learn.model, 'model', learn.model), learn.dls.scheme
-    left, n = load_matching(net, init, scheme), len(_layers(net.state_dict()))
-    if len(left) == len(net.state_dict()): raise InputError(f'{init} has no layer that fits: give a model of the same kind')
-    new, saved, common = _layers(left), load_model(init)[1], len(_common_points(scheme, load_model(init)[1]['scheme']))
-    said = f'learned anew: {", ".join(new[:12])}{f" and {len(new) - 12} more" if len(new) > 12 else ""}' if new else 'none is new'
-    if saved['scheme'] != scheme: said += f'; {common} of {scheme.n_points} points taken from {saved["scheme"].name}'
-    if not rank_distrib(): print(f'{init}: {n - len(new)} of {n} layers taken; {said}')
-    return dict(init=Path(init).name, init_checksum=saved.get('checksum', ''), init_new_layers=new)
-
-# %% ../nbs/02_train.ipynb #1d02fe1f
-def _go_on(learn, saver, saved):
-    "Put a snapshot into a new Learner."
-    try:
-        learn.model.load_state_dict(saved['model'])
-        learn.create_opt()
-        learn.opt.opt.load_state_dict({**learn.opt.opt.state_dict(), 'state': saved['optimizer']})
-    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as e: raise InputError(f'the last snapshot of {saver.folder} has the weights of another model: choose another --checkpoint') from e
-    saver.best, saver.log, saver.init = saved['best'], saved['log'], saved.get('init', {})
-
-def _enter_folder(checkpoint, saved, overwrite, resume):
-    "Refuse a folder that holds a run, or make room in it."
-    for p in 'snapshot', 'best_model':
-        if (checkpoint/p).is_dir(): sweep_parts(checkpoint/p)
-    used = run_files(checkpoint)
-    if used and not (resume or overwrite): raise InputError(f'{checkpoint} holds a run already: add --resume to go on with it, choose another --checkpoint, or add --overwrite to begin anew')
-    if used and not saved: clear_run(checkpoint)
+# %% ../nbs/02_train.ipynb #c84f4cae
+def _fit(learn, recipe, start, cbs):
+    "One cycle, from an epoch on."
+    stop = StopOnNaNLoss()
+    with distributed_context(learn): learn.fit_one_cycle(recipe.epochs, recipe.lr, pct_start=.1, start_epoch=start, cbs=[SeedEpochs(recipe.seed), stop, *cbs])
+    stop.check()
 
 # %% ../nbs/02_train.ipynb #2567395f
 def train(
@@ -408,22 +240,14 @@ def train(
     if num_distrib() > 1 and torch.cuda.is_available(): torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     checkpoint, saved = Path(checkpoint), read_last_snapshot(checkpoint, recipe) if resume else None
     learn = face_learner(recipe_dataloaders(data, recipe), recipe, checkpoint)
-    origin = _start_from(learn, init) if init and not saved else {}
     average = EMACallback(recipe.average, saved and saved['average'])
-    saver = CheckpointCallback(checkpoint, recipe, average, keep)
-    saver.init = origin
-    if saved: _go_on(learn, saver, saved)
+    saver = CheckpointCallback(checkpoint, recipe, average, keep, start_from(learn, init) if init and not saved else {})
+    if saved: resume_learner(learn, saver, saved)
     if saved and saved['epochs_done'] >= recipe.epochs: return learn
     with locked_folder(checkpoint) if not rank_distrib() else nullcontext():
-        if not rank_distrib(): _enter_folder(checkpoint, saved, overwrite, resume)
+        if not rank_distrib(): enter_run_folder(checkpoint, saved, overwrite, resume)
         _fit(learn, recipe, saved['epochs_done'] if saved else 0, [average, saver, *cbs])
     return learn
-
-def _fit(learn, recipe, start, cbs):
-    "One cycle, from an epoch on."
-    stop = StopOnNaNLoss()
-    with distributed_context(learn): learn.fit_one_cycle(recipe.epochs, recipe.lr, pct_start=.1, start_epoch=start, cbs=[SeedEpochs(recipe.seed), stop, *cbs])
-    stop.check()
 
 # %% ../nbs/02_train.ipynb #f5126ae9
 def _options(cls):
@@ -434,6 +258,7 @@ def _options(cls):
         return func
     return _f
 
+# %% ../nbs/02_train.ipynb #28fb6757
 def _loggers(name, checkpoint):
     "fastai's callback that logs elsewhere too, by name."
     if not name: return []

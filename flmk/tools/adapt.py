@@ -19,7 +19,7 @@ from ..core.metrics import bootstrap_interval, nme
 from ..core.points import FLIP_ORDER, IBUG68, N_POINTS, REFERENCE_SHAPE
 from ..core.pose import box_normalise, fit_rotation
 from ..inference.landmarks import predict_crops
-from ..models import read_checkpoint
+from ..model_file import read_checkpoint
 from ..sigma import log_scale_error, raw_predictor, update_model
 
 # %% ../../nbs/tools/06_adapt.ipynb #178bdd99
