@@ -28,7 +28,7 @@ from torchvision.ops.misc import Conv2dNormActivation
 from .core.crop import CROP_SCALE, CROP_SHIFT, NORMALISATION
 from .core.files import InputError
 from .core.points import from_normalised, IBUG68, N_POINTS, REFERENCE_SHAPE, scheme_dict
-from .model_file import HeadCorrection, MODEL_FORMAT, read_checkpoint, read_model_file, weights_checksum, write_checkpoint
+from .model_file import HeadCorrection, MODEL_FORMAT, read_model_file, weights_checksum, write_checkpoint
 
 # %% ../nbs/01_models.ipynb #ef7b2ce5
 class LandmarkNet(nn.Module):
