@@ -27,6 +27,7 @@ from fastai.callback.training import GradientClip
 
 from .core.crop import five_points
 from .core.files import atomic_write
+from .inference.landmarks import seal_onnx
 from .inference.detector import box_overlaps, decode_map, DETECTOR_STRIDES, pad_image, suppress_overlaps
 from .models import _blocks, _norm
 from .render.scenes import compose_scene, read_photos, render_backgrounds, render_cutouts, tone_curves
@@ -289,6 +290,7 @@ def export_detector(
         warnings.simplefilter('ignore')
         torch.onnx.export(PixelDetector(model), (torch.zeros(1, 96, 160, 3, dtype=torch.uint8),), str(part), dynamo=False, opset_version=17,
                           input_names=['images'], output_names=names, dynamic_axes={'images': sides})
+        part.write_bytes(seal_onnx(part.read_bytes()))
     return Path(path)
 
 # %% ../nbs/05_detect.ipynb #d80d35e1
