@@ -54,6 +54,7 @@ def random_colour(
     strength = rng.uniform(0, .12) if rng.random() < grey else rng.uniform(.1, 1)
     return gamma_decode((colour.mean() + strength*(colour-colour.mean())).clip(2, 252))
 
+# %% ../../nbs/render/02_appearance.ipynb #1333666e
 def sample_colours(
     rng, # a NumPy random generator
 ): # skin (3,) and hair (3,), linear light
@@ -98,6 +99,7 @@ def head_mesh(
     keep = np.flatnonzero(~np.isin(head.part, without))
     return Mesh(verts, head.tris.take(keep, 0), head.part[keep], skin, head.mean, masks=head.masks)
 
+# %% ../../nbs/render/02_appearance.ipynb #9bd3a889
 def fit_skull(
     verts, # (V, 3) of `deform_head`
 ): # centre (3,) and radii (3,), centimetres
@@ -109,12 +111,13 @@ def fit_skull(
     centre[1] = low[1] + radii[2]
     return centre + [0, 0, .4], radii*[1, 0, .93] + [0, centre[1]-low[1], 0]
 
+# %% ../../nbs/render/02_appearance.ipynb #f32e762a
 def build_figure(
     rng,                       # a NumPy random generator
     verts,                     # (V, 3) of `deform_head`
     person,                    # of `sample_person`, with the colours `skin` and `hair`
     down=np.array([0., 1, 0]), # the direction of gravity in the head's own axes
-): # a namespace: person, style (of hair), verts, normals, landlandmarks (68, 3), skull, down, head (a `Mesh`)
+): # a namespace: person, style (of hair), verts, normals, landmarks (68, 3), skull, down, head (a `Mesh`)
     "A head and everything that paint, hair and accessories need to know about it."
     hidden = [part for part, odds in ((LASH, .9 if person.male else .55), (TONGUE, .7)) if rng.random() < odds]
     head = head_mesh(verts, person.skin, hidden)
@@ -127,6 +130,7 @@ def rest_landmarks(): # (68, 3) centimetres
     "The landmarks of the mean head."
     return head_landmarks(load_head().mean)
 
+# %% ../../nbs/render/02_appearance.ipynb #a83372c3
 def smoothstep(
     x,    # an array
     low,  # where the rise begins
@@ -136,6 +140,7 @@ def smoothstep(
     t = np.clip((x-low) / (high-low), 0, 1)
     return t*t*(3-2*t)
 
+# %% ../../nbs/render/02_appearance.ipynb #c6689a83
 def alpha_blend(
     colours, # (..., 3), changed in place
     colour,  # (3,) or (..., 3)
@@ -144,6 +149,7 @@ def alpha_blend(
     "Mix a colour into others."
     colours += (amount[..., None] * (colour - colours)).astype(np.float32)
 
+# %% ../../nbs/render/02_appearance.ipynb #e8adc07d
 def proximity_weight(
     at,     # (n, 3) rest coordinates
     place,  # (3,) on the mean head
@@ -183,6 +189,7 @@ def paint_lips(
     if not person.male and rng.random() < .4: colour = gamma_decode([rng.uniform(110, 235), rng.uniform(10, 110), rng.uniform(30, 130)])
     alpha_blend(skin.colour, colour, smoothstep(skin.lips, .15, .6)*rng.uniform(.4, 1))
 
+# %% ../../nbs/render/02_appearance.ipynb #2a687af3
 def paint_makeup(
     rng,    # a NumPy random generator
     skin,   # of `skin_pixels`; its `colour` (n, 3) is changed in place
@@ -197,6 +204,16 @@ def paint_makeup(
         pattern = smoothstep(noise_at(rng, at[:, 0], at[:, 1], rng.uniform(20, 60), 1.4), 0, .3)
         alpha_blend(skin.colour, random_colour(rng, .1), pattern*rng.uniform(.2, .8))
 
+# %% ../../nbs/render/02_appearance.ipynb #ac43f332
+def _brow_distance(x, y, points):
+    "Distance to a brow's line, in units of its half width there: thin at both ends, and thickest at two thirds."
+    away = np.inf
+    for k, ((ax, ay), (bx, by)) in enumerate(zip(points[:-1], points[1:])):
+        t = np.clip(((x-ax)*(bx-ax) + (y-ay)*(by-ay)) / ((bx-ax)**2 + (by-ay)**2), 0, 1)
+        thick = np.interp(k+t, [0, 1, 3, 4], [.4, .85, 1.05, .9])
+        away = np.minimum(away, np.hypot(x-ax-t*(bx-ax), y-ay-t*(by-ay)) / thick)
+    return away
+
 # %% ../../nbs/render/02_appearance.ipynb #f4c24b0b
 def paint_brows(
     rng,    # a NumPy random generator
@@ -208,11 +225,7 @@ def paint_brows(
     away = np.full(len(at), 9., np.float32)
     zone = np.flatnonzero((np.abs(at[:, 1]-landmarks[19, 1]-.3) < 2) & (at[:, 2] < 2))
     x, y = at[zone, 0], at[zone, 1]
-    for points in (landmarks[17:22], landmarks[26:21:-1]):
-        for k, ((ax, ay), (bx, by)) in enumerate(zip(points[:-1], points[1:])):
-            t = np.clip(((x-ax)*(bx-ax) + (y-ay)*(by-ay)) / ((bx-ax)**2 + (by-ay)**2), 0, 1)
-            thick = np.interp(k+t, [0, 1, 3, 4], [.4, .85, 1.05, .9])
-            away[zone] = np.minimum(away[zone], np.hypot(x-ax-t*(bx-ax), y-ay-t*(by-ay)) / thick)
+    for points in (landmarks[17:22], landmarks[26:21:-1]): away[zone] = np.minimum(away[zone], _brow_distance(x, y, points).astype(np.float32))
     comb = noise_at(rng, at[:, 0]*1.4 + at[:, 1]*.6, at[:, 1]*.35, 10, .5)
     amount = 1 - smoothstep(away/rng.uniform(.16, .55) + .25*comb, .55, 1.2)
     alpha_blend(skin.colour, np.minimum(person.hair*rng.uniform(.4, 1.1), .6*person.skin), amount*rng.uniform(.3, 1))
@@ -297,6 +310,7 @@ def eye_colours(
     colour = colour + (1 - smoothstep(r, .88, 1.05))*(iris*(.5 + .7*r*(r < .85)) - colour)
     return colour + (1 - smoothstep(r, rng.uniform(.3, .4), .48))*(.004 - colour)
 
+# %% ../../nbs/render/02_appearance.ipynb #95341055
 def tooth_colours(
     rng, # a NumPy random generator
     at,  # (n, 3) rest coordinates
@@ -491,6 +505,13 @@ def push_out_of_skull(
     wide = np.where(x < 0, -1, 1)*np.maximum(np.abs(x), .98)
     return centre + radii*np.stack([x + before*(wide-x), y, z + before*(limit-z)], 1)
 
+# %% ../../nbs/render/02_appearance.ipynb #e005e3dd
+def _outside(q, skull, margin):
+    "Points (n, 3) at least `margin` times the skull's radii from its centre."
+    centre, radii = skull
+    inside = np.linalg.norm((q-centre)/radii, axis=1, keepdims=True)
+    return centre + (q-centre)*np.maximum(1, margin/inside)
+
 # %% ../../nbs/render/02_appearance.ipynb #38f0e743
 def grow_strands(
     rng,     # a NumPy random generator
@@ -504,7 +525,7 @@ def grow_strands(
     steps=9, # points of a strand
 ): # (n, steps, 3) centimetres
     "Let strands grow."
-    (centre, radii), n = skull, len(place)
+    n = len(place)
     phase, side, other = rng.uniform(0, 6.3, (n, 1)), normalise_vectors(rng.normal(size=(n, 3))), normalise_vectors(rng.normal(size=(n, 3)))
     margin, shy = 1 + rng.uniform(.02, .12, (n, 1)), rng.random((n, 1)) >= style.veil
     locks = style.wave*np.tanh(place @ rng.normal(0, .35, (3, 3)))           # neighbours go the same way
@@ -515,8 +536,7 @@ def grow_strands(
         heading = normalise_vectors(heading + down*style.weight*seg + curl)
         q = path[-1] + heading*seg
         q = np.where(shy, push_out_of_skull(q, skull, style.limit), q)
-        inside = np.linalg.norm((q-centre)/radii, axis=1, keepdims=True)
-        path.append(centre + (q-centre)*np.maximum(1, margin/inside))
+        path.append(_outside(q, skull, margin))
     return np.stack(path, 1)
 
 # %% ../../nbs/render/02_appearance.ipynb #dcd6a2c8
