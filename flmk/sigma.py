@@ -16,7 +16,7 @@ import torch
 
 from .core.annotations import read_labelled
 from .core.files import cli, image_size, InputError, MAX_MODEL_BYTES, progress
-from .core.points import FLIP_ORDER, IBUG68, N_POINTS
+from .core.points import FLIP_ORDER, IBUG68
 from .inference.landmarks import mean_sigma, model_scheme, predict_crops
 from .model_file import read_checkpoint, write_checkpoint
 from .models import PixelModel, TorchPredictor

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import content, root, TRAIN, write_clip
+from conftest import content, root, TRAIN
 from make import flipped
 from shell import call, fine, refused
 
