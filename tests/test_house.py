@@ -27,7 +27,7 @@ def test_imports_run_down():
 def test_no_import_is_unused():
     "Pyflakes finds none; stars are fastai's way, and `flmk/__init__.py` imports the operators for what they do."
     done = subprocess.run([sys.executable, '-m', 'pyflakes', 'flmk', 'tests', 'web/describe.py'], cwd=root, capture_output=True, text=True)
-    assert [l for l in done.stdout.splitlines() if 'imported but unused' in l and '_operators' not in l] == []
+    assert [l for l in done.stdout.splitlines() if 'imported but unused' in l and '_operators' not in l and ".*'" not in l] == []
 
 
 def unexplained(func):
