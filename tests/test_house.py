@@ -46,7 +46,8 @@ def faults(name):
         if not callable(o) or getattr(o, '__module__', None) != name or isinstance(o, type) and issubclass(o, tuple): continue
         if not (o.__doc__ or '').strip() or o.__doc__.startswith(f'{public}('): yield f'{name}.{public}: no docstring'
         if inspect.isfunction(o): missing = unexplained(o)
-        elif '__init__' in vars(o): missing = unexplained(o if hasattr(o, '__dataclass_fields__') else o.__init__)
+        elif hasattr(o, '__dataclass_fields__'): missing = [k for k in unexplained(o) if k in vars(o).get('__annotations__', {})]    # a base's fields are explained there
+        elif '__init__' in vars(o): missing = unexplained(o.__init__)
         else: missing = []
         if missing: yield f'{name}.{public}: no comment on {", ".join(missing)}'
 
