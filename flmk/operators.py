@@ -1,4 +1,4 @@
-"""What has to be done before torch and torchvision are imported: threads that sleep while they wait, and operators that are declared."""
+"""What has to be done before torch and torchvision are imported: how long waiting threads spin, and operators that are declared."""
 # PyPI's only Linux build of torchvision is made for CUDA. Beside a CPU build of torch its compiled operators do not load, and
 # importing it then fails on describing `nms`, which nothing here calls: declaring two schemas is enough. That must happen before
 # torchvision is imported, whoever imports it, so a finder waits for its name. It costs nothing until then: torch is imported by it,
@@ -9,9 +9,11 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-# Threads of PyTorch that wait for one another spin. Beside another program they then take the core from the very thread that they wait
-# for: an epoch of 20 seconds took four minutes. OpenMP reads this once, when torch is loaded; a choice of the user's stays.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+# Threads of PyTorch that wait for one another spin, 300,000 times before they sleep. Beside another program they take the core from the
+# very thread that they wait for: an epoch of 20 seconds took four minutes. To sleep at once (OMP_WAIT_POLICY=PASSIVE) makes small steps
+# half as fast or less where nothing else runs. A short spin has both. GNU's OpenMP reads this once, when torch is loaded; a choice of
+# the user's stays.
+if not {'GOMP_SPINCOUNT', 'OMP_WAIT_POLICY'} & {*os.environ}: os.environ['GOMP_SPINCOUNT'] = '10000'
 
 
 def _declare_operators():

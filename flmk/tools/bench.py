@@ -267,7 +267,7 @@ step()
 start = time.perf_counter()
 for _ in range(int(sys.argv[3])): step()
 print(time.perf_counter() - start)"""
-WAITING = {'sleeping': dict(OMP_WAIT_POLICY='PASSIVE'), 'spinning': dict(GOMP_SPINCOUNT='300000')}
+WAITING = {'short spin': dict(GOMP_SPINCOUNT='10000'), 'long spin': dict(GOMP_SPINCOUNT='300000'), 'sleep': dict(GOMP_SPINCOUNT='0')}
 
 def _seconds_a_step(env, busy, model, size, steps):
     "Train in a process of its own, alone or beside a program that takes what it gets of one core."
@@ -285,15 +285,14 @@ def bench_waiting(
     size=96,         # side of the images in pixels
     steps=30,        # of a training
 ): # list of rows
-    "Rows of the table: a training step whose threads sleep while they wait, against spinning ones, alone and beside another program."
+    "Rows of the table: a training step whose threads spin for a short time while they wait, against the other ways, alone and beside another program."
     name = lambda how, busy: f'{how}, {"beside another program" if busy else "alone"}'
     ways = [(how, busy) for busy in (False, True) for how in WAITING]
     times = {name(*way): [] for way in ways}
     for k in range(rounds):
         for how, busy in ways[::1 if k % 2 else -1]: times[name(how, busy)].append(_seconds_a_step(WAITING[how], busy, model, size, steps))
     times = {k: np.array(t) for k, t in times.items()}
-    return [ratio_row('training step', times, name('sleeping', busy), name(how, other))
-            for busy, how, other in ((False, 'spinning', False), (True, 'spinning', True), (False, 'sleeping', True))]
+    return [ratio_row('training step', times, name('short spin', busy), name(how, busy)) for busy in (False, True) for how in ('long spin', 'sleep')]
 
 # %% ../../nbs/tools/04_bench.ipynb #04d2f122
 REBUILT_MODELS = ('pfld', 'mobilenet_v3_small', 'mobilenet_v3_large', 'shufflenet_v2_x1_5')     # the backbones of the rebuilt project
