@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import atomic_write, InputError, load_json, progress, read_image
+from .files import atomic_write, InputError, load_json, progress, read_image, read_regular
 from .parallel import threaded_map
 from .points import IBUG68, scheme_from_dict
 
@@ -23,9 +23,10 @@ def read_face_list(
 ): # relative paths (n), and numbers (n, 139): the coordinates, then the angles
     "Read a list of prepared faces; raises `InputError` where it is no such list."
     wrong = lambda why: InputError(f'{path} {why}: delete {path.parent} and run flmk_prepare again')
-    try: lines = path.read_text(encoding='utf-8').split('\n')
-    except FileNotFoundError as e: raise InputError(f'{path} is missing: run flmk_prepare first') from e
-    except (OSError, ValueError) as e: raise wrong('cannot be read as text') from e
+    if not path.exists(): raise InputError(f'{path} is missing: run flmk_prepare first')
+    try:
+        with read_regular(path, 10**10) as f: lines = f.read().decode().split('\n')
+    except ValueError as e: raise wrong('cannot be read as text') from e
     rows = [l.split(' ') for l in lines if l]
     fields = 1 + 2*scheme.n_points + 3
     if not rows or {len(r) for r in rows} != {fields}: raise wrong(f'has a line without {fields} fields')
