@@ -322,8 +322,8 @@ def load_pickle(
             raise InputError(f'{path} is not a pickle of plain data: {why}; get the file anew from its source') from e
 
 # %% ../../nbs/core/00_files.ipynb #a3af8dcc
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
-IMAGE_FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF')   # as Pillow calls them
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.avif')
+IMAGE_FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF', 'AVIF')   # as Pillow calls them
 VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm')
 MAX_PIXELS = 64_000_000
 MAX_SIDE = 32_000                                        # OpenCV's warps count pixels in 16 bits
@@ -364,7 +364,7 @@ def _opened_image(path, max_pixels):
                 yield im
         except Exception as e:
             why = (str(e) or type(e).__name__).splitlines()[0]
-            if isinstance(e, UnidentifiedImageError): why = 'no image, or not of a format that is read here (JPEG, PNG, WebP, BMP, TIFF)'
+            if isinstance(e, UnidentifiedImageError): why = 'no image, or not of a format that is read here (JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF)'
             if not opened and not os.fstat(f.fileno()).st_size: why = 'the file is empty'
             raise InputError(f'{name} cannot be read as an image: {why}') from e
 
@@ -382,7 +382,7 @@ def read_reduced(
         return np.array(_rgb(ImageOps.exif_transpose(im))), shrunk
 
 def read_image(
-    path, # a JPEG, PNG, WebP, BMP or TIFF file: its path, or the open file with its `name`
+    path, # a JPEG, PNG, WebP, AVIF, GIF (its first picture), BMP or TIFF file: its path, or the open file with its `name`
     max_pixels:int=MAX_PIXELS, # a picture with more is refused
 ): # uint8 array (height, width, 3), RGB, turned as its EXIF header says
     "Read an image; raises `InputError` where it is missing, truncated, too large or no image."

@@ -40,7 +40,7 @@ def image_files(folder, rng):
         'cut.tif': (picture(rng, 'TIFF')[:-3000], 'cannot be read as an image'),
         'program.jpg': (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n', 'not of a format that is read here'),
         'vector.png': (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', 'not of a format that is read here'),
-        'movie.jpg': (picture(rng, 'GIF'), 'not of a format that is read here'),
+        'movie.jpg': (picture(rng, 'PCX'), 'not of a format that is read here'),
         'icon.png': (picture(rng, 'ICO'), 'not of a format that is read here'),
         'huge.png': (png(13_300, 13_300), '13300 x 13300 pixels, more than 64,000,000'),
         'gigantic.png': (png(2**31 - 1, 2**31 - 1), 'cannot be read as an image'),
