@@ -264,7 +264,7 @@ def test_video(visit, images):
 def test_offline(visit, address):
     "After a visit the page works without its server, has what it takes to be installed, and may use threads."
     page = visit(quiet=False)
-    page.wait_for_function("navigator.serviceWorker.controller && caches.open('flmk').then(c => c.match('example.png')).then(Boolean)")
+    page.evaluate('''async () => { while (!(navigator.serviceWorker.controller && await (await caches.open('flmk')).match('example.png'))) await new Promise(r => setTimeout(r, 100)) }''')
     page.context.set_offline(True)
     page.reload()
     page.locator('body.ready').wait_for()
