@@ -357,7 +357,7 @@ addEventListener('pagehide', stopLive)
 // A service worker keeps what the page has loaded, so that it works without a network.
 async function keep() {
   const worker = await navigator.serviceWorker?.register('sw.js').then(() => navigator.serviceWorker.ready)
-  worker?.active.postMessage([location.href, ...performance.getEntriesByType('resource').map(r => r.name), 'example.png'].map(u => new URL(u, location).href)
+  worker?.active.postMessage([location.href, ...performance.getEntriesByType('resource').map(r => r.name), 'example.png', 'manifest.webmanifest', 'icon-512.png'].map(u => new URL(u, location).href)
     .filter(u => u.startsWith(location.origin)).filter((u, k, all) => all.indexOf(u) === k))
 }
 
