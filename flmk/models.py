@@ -315,7 +315,8 @@ def load_model(
 ): # the model in evaluation mode, and a dict with all else that the file says
     "Load a model; raises `InputError` where the file is no model of this project, is damaged, or breaks the challenge's rule."
     saved = read_model_file(path)
-    model = create_model(saved['model'], saved['img_size'], saved['scheme'].n_points)
+    try: model = create_model(saved['model'], saved['img_size'], saved['scheme'].n_points)
+    except InputError as e: raise InputError(f'{path}: {e}') from None
     try: model.load_state_dict(saved.pop('state_dict'))
     except RuntimeError as e: raise InputError(f"{path} says it is {saved['model']} at {saved['img_size']} px with {saved['scheme'].n_points} points, but its weights are of another model") from e
     return model.eval(), saved
