@@ -158,7 +158,7 @@ def test_video(onnx, clip, tmp_path):
     for smooth in [], ['--no-smooth', '--overwrite']:
         done = call('flmk_predict', clip, '--model_path', onnx, '--out', tmp_path, '--draw', *smooth)
         assert done.returncode == 0 and 'frames a second' in done.stderr and '5 frames' in done.stderr, done.stderr
-        assert (tmp_path/'clip.csv').read_text().startswith('frame,seconds,face,x,y,width,height,score,x1,y1,')
+        assert (tmp_path/'clip.csv').read_text().startswith('frame,seconds,seen,missed,face,x,y,width,height,score,x1,y1,')
         assert (tmp_path/'drawn/clip.mp4').stat().st_size > 1000 and len(list((tmp_path/'drawn').iterdir())) == 1
 
 

@@ -6,7 +6,7 @@
 __all__ = ['MAX_SOLUTION_BYTES', 'MAX_COMPLAINTS', 'list_images', 'solution_text', 'write_solution', 'check_solution']
 
 # %% ../../nbs/core/10_solution.ipynb #9abc9bac
-import io, math, re, zipfile, zlib
+import io, lzma, math, re, zipfile, zlib
 from itertools import islice
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def _read_solution(path):
             inside = [n for n in found if Path(n).name == 'solution.txt']
             if not inside: return b'', complaints
             with z.open(inside[0]) as f: return _read_bounded(f, f'{path}, {printable(inside[0])},'), complaints
-    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as e:
+    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError) as e:
         raise InputError(f'{path} cannot be read: {str(e).splitlines()[0] if str(e) else type(e).__name__}; write it anew') from e
 
 # %% ../../nbs/core/10_solution.ipynb #4a8f87c7

@@ -153,5 +153,7 @@ def add(self:TableWriter,
 @patch
 def close(self:TableWriter):
     "End the table."
-    if self.file is not sys.stdout: self.file.close()
-    elif self.tail: self.file.write(self.tail); self.file.flush()
+    try:
+        if self.file is not sys.stdout: self.file.close()                    # writes what is left
+        elif self.tail: self.file.write(self.tail); self.file.flush()
+    except OSError as e: raise InputError(f'{self.path} cannot be written: {e.strerror}') from e

@@ -186,7 +186,7 @@ def _search(self:Tracker, frame, t):
     "Faces that a detector finds and no track follows."
     self.searched = t
     boxes, five, scores = find_faces(frame, self.detector, *self.least)
-    kept, points, sigma = predict_boxes(self.model, frame, boxes, self.flip, five=five)
+    kept, points, sigma = predict_boxes(self.model, frame, boxes, self.flip, five=five, scores=scores)
     squares = [upright_square(p, self.scheme)[0] for p in points]
     new = [i for i, s in enumerate(squares) if all(square_overlap(s, k.square) < .5 for k in self.tracks)]
     tracks = [self._track_for(squares[i], t) for i in new]

@@ -1,4 +1,5 @@
 "The commands as a shell runs them, each in a process of its own; but forked from one that has imported PyTorch and fastai already, a tenth of a second instead of several."
+import encodings.raw_unicode_escape, encodings.unicode_escape  # noqa: E401, F401, before the rights to read Python's own folder may go
 import os
 import resource
 import runpy
