@@ -91,6 +91,9 @@ function pose(points) {
   return {R, angles: toAngles(R)}
 }
 
+// The largest mean sigma of a face: less for a box that the detector itself is not sure of. flmk.inference.photos.sigma_limits.
+const sigmaLimit = score => about.max_sigma*Math.min(1, Math.exp((score - about.detector.sure)/.3))
+
 // The faces of a detector's rows, from left to right: a second time in tighter crops, and only what the points confirm, each once.
 export async function predictRows(picture, rows) {
   const first = await predict(picture, rows.map(r => squareOfBox(r.box, faceRoll(r.five))))
@@ -98,7 +101,7 @@ export async function predictRows(picture, rows) {
   found.forEach((f, k) => Object.assign(f, {score: rows[k].score, around: squareOfPoints(f.points, about)}))
   const kept = []
   for (const f of found.toSorted((a, b) => a.unsure - b.unsure))
-    if (!(f.unsure > about.max_sigma) && kept.every(k => overlap(f.around, k.around) < .5)) kept.push(f)
+    if (!(f.unsure > sigmaLimit(f.score)) && kept.every(k => overlap(f.around, k.around) < .5)) kept.push(f)
   return kept.sort((a, b) => a.around.x - b.around.x)
 }
 
