@@ -1,5 +1,4 @@
 "The commands as a shell runs them, each in a process of its own; but forked from one that has imported PyTorch and fastai already, a tenth of a second instead of several."
-import encodings.raw_unicode_escape, encodings.unicode_escape  # noqa: E401, F401, before the rights to read Python's own folder may go
 import os
 import resource
 import runpy
@@ -27,6 +26,7 @@ def _run(args, out, cwd, env, limit, memory, nobody):
     if cwd: os.chdir(cwd)
     if limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     if memory: resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    for codec in ('raw_unicode_escape', 'unicode_escape'): ''.encode(codec)   # loaded before the rights to read Python's own folder may go
     if nobody: os.setgid(NOBODY); os.setuid(NOBODY)
     sys.argv = [str(Path(sys.executable).with_name(args[0])), *args[1:]]
     try: runpy.run_path(sys.argv[0], run_name='__main__')
