@@ -24,12 +24,9 @@ function taps(from, to) {
   })
 }
 
-// The detector's input: the picture reduced to a longer side, black at the right and at the bottom up to multiples of 32.
-// Bytes (1, height, width, 3), and the picture's pixels for one of the input, along x and y.
-export function searchInput({data, width, height}, side) {
-  const s = Math.min(side/Math.max(width, height), 1)
-  const w = Math.max(1, roundEven(width*s)), h = Math.max(1, roundEven(height*s)), [W, H] = [w, h].map(v => Math.ceil(v/32)*32)
-  const rows = new Float32Array(3*w*height), round = roundArea(width/w === height/h ? width/w : 0), input = new Uint8Array(3*W*H)
+// A picture reduced to w x h pixels, in bytes of four.
+function shrunk({data, width, height}, w, h) {
+  const rows = new Float32Array(3*w*height), out = new Uint8Array(4*w*h), round = roundArea(width/w === height/h ? width/w : 0)
   taps(width, w).forEach(({first, weights}, x) => {
     for (let y = 0; y < height; y++) {
       let r = 0, g = 0, b = 0, at = 4*(y*width + first)
@@ -39,13 +36,27 @@ export function searchInput({data, width, height}, side) {
     }
   })
   taps(height, h).forEach(({first, weights}, y) => {
-    for (let x = 0; x < 3*w; x++) {
+    for (let x = 0; x < w; x++) for (let c = 0; c < 3; c++) {
       let sum = 0
-      weights.forEach((t, j) => { sum += t*rows[3*(first + j)*w + x] })
-      input[3*y*W + x] = round(sum)
+      weights.forEach((t, j) => { sum += t*rows[3*((first + j)*w + x) + c] })
+      out[4*(y*w + x) + c] = round(sum)
     }
   })
-  return {input, dims: [1, H, W, 3], scale: [width/w, height/h]}
+  return {data: out, width: w, height: h}
+}
+
+// A picture reduced to a longer side; itself where it is small enough.
+export function reducedTo(picture, side) {
+  const s = side/Math.max(picture.width, picture.height), size = v => Math.max(1, roundEven(v*s))
+  return s < 1 ? shrunk(picture, size(picture.width), size(picture.height)) : picture
+}
+
+// The detector's input: the picture reduced to a longer side, black at the right and at the bottom up to multiples of 32.
+// Bytes (1, height, width, 3), and the picture's pixels for one of the input, along x and y.
+export function searchInput(picture, side) {
+  const {data, width: w, height: h} = reducedTo(picture, side), [W, H] = [w, h].map(v => Math.ceil(v/32)*32), input = new Uint8Array(3*W*H)
+  for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) for (let c = 0; c < 3; c++) input[3*(y*W + x) + c] = data[4*(y*w + x) + c]
+  return {input, dims: [1, H, W, 3], scale: [picture.width/w, picture.height/h]}
 }
 
 // The faces that one map (1, h, w, 14) tells of: {box: x, y, width, height; five points; score}, in pixels of the detector's input.

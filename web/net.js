@@ -1,5 +1,5 @@
 // The two networks, run by ONNX Runtime Web: by WebGPU where the browser has it, else by WebAssembly.
-import { cropToInput, decodeMap, drifted, faceRoll, fitRotation, mapPoint, meanSigma, mirrored, overlap, refineSquare, scaleRow, searchInput,
+import { cropToInput, decodeMap, drifted, faceRoll, fitRotation, mapPoint, meanSigma, mirrored, overlap, reducedTo, refineSquare, scaleRow, searchInput,
   squareOfBox, squareOfPoints, suppress, toAngles, uprightSquare } from './flmk.js'
 
 const BATCH = 16                        // faces at once
@@ -46,13 +46,14 @@ const queued = job => (last = last.catch(() => {}).then(job))
 
 // What the detector finds in a picture: boxes, five points and scores, the best first.
 export async function find(picture) {
-  const {sides, strides, threshold} = about.detector, rows = []
+  const {most, sides, strides, threshold} = about.detector, rows = [], whole = picture
+  picture = reducedTo(whole, most)
   for (const side of sides.filter((s, k) => !k || s < Math.max(picture.width, picture.height))) {
     const {input, dims, scale} = searchInput(picture, side)
     const maps = await queued(() => detector.run({images: new ort.Tensor('uint8', input, dims)}))
     for (const stride of strides) rows.push(...decodeMap(maps[`stride${stride}`], stride, threshold).map(r => scaleRow(r, scale)))
   }
-  return suppress(rows)
+  return suppress(rows).map(r => scaleRow(r, [whole.width/picture.width, whole.height/picture.height]))
 }
 
 async function runLandmarks(input, n) {
