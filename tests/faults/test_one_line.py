@@ -251,6 +251,7 @@ def test_no_more_files(what, source, data, model, published, face, clip, tmpfs):
 @pytest.mark.parametrize('what', WRITES)
 def test_a_folder_of_somebody_else(what, source, data, model, published, face, clip, tmp_path):
     "A folder without the right to write, and a file where the folder should be."
+    if what == 'export' and not all(p.stat().st_mode & 1 for p in (Path(os.__file__), *Path(os.__file__).parents)[1:]): pytest.skip('nobody may not read this Python, of which the exporter imports more')
     for path in [p for o in (source, data, model, published, face, clip, tmp_path) for p in (o, *o.parents)]:
         if path != Path('/') and path != Path('/tmp') and '/tmp/' in f'{path}/': path.chmod(path.stat().st_mode | 0o055)
     (tmp_path/'locked').mkdir(mode=0o755); (tmp_path/'file').write_text('mine')
