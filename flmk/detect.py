@@ -28,7 +28,7 @@ from fastai.callback.training import GradientClip
 from .core.crop import five_points
 from .core.files import atomic_write
 from .inference.landmarks import seal_onnx
-from .inference.detector import box_overlaps, decode_map, DETECTOR_STRIDES, pad_image, suppress_overlaps
+from .inference.detector import box_overlaps, decode_maps, DETECTOR_STRIDES, pad_image, suppress_overlaps
 from .models import _blocks, _norm
 from .render.scenes import compose_scene, read_photos, render_backgrounds, render_cutouts, tone_curves
 from .train import EMACallback
@@ -107,7 +107,7 @@ class SceneDL(TfmdDL):
     def show_results(self, b, maps, max_n:int=4, threshold=.3, **kwargs):
         "Show what a network finds; the title counts faces found and faces to be found."
         probable = [torch.cat([m[:, :1].sigmoid(), m[:, 1:]], 1).permute(0, 2, 3, 1).numpy() for m in maps]
-        rows = [suppress_overlaps(np.vstack([decode_map(m[k], s, threshold) for m, s in zip(probable, DETECTOR_STRIDES)])) for k in range(max_n)]
+        rows = [suppress_overlaps(decode_maps([m[k] for m in probable], threshold)) for k in range(max_n)]
         titles = [f'{len(r)} found, {int((f[:, 13] == 1).sum())} there' for r, f in zip(rows, b[1])]
         show_scenes(scene_pixels(b[0][:max_n]), [rows_to_squares(r) for r in rows], max_n, titles)
 
@@ -346,7 +346,7 @@ def find_in_memory(
 ): # (n, 15) of `decode_map`, the best score first
     "The faces of a picture by a network that has not been exported."
     with torch.no_grad(): maps = PixelDetector(model)(torch.from_numpy(pad_image(image))[None].to(next(model.parameters()).device))
-    return suppress_overlaps(np.vstack([decode_map(m[0].cpu().numpy(), s, threshold) for m, s in zip(maps, DETECTOR_STRIDES)]))
+    return suppress_overlaps(decode_maps([m[0].cpu().numpy() for m in maps], threshold))
 
 def cut_windows(
     rng, image, # random generator, (h, w, 3) uint8

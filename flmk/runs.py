@@ -19,7 +19,7 @@ from fastai.basics import *
 from .core.files import atomic_write, InputError, sweep_parts
 from .core.model_card import write_model_card
 from .core.points import IBUG68
-from .model_file import read_checkpoint, write_checkpoint
+from .model_file import read_checkpoint, read_model_file, write_checkpoint
 from .models import load_model, save_model
 
 # %% ../nbs/14_runs.ipynb #785abcd7
@@ -194,9 +194,9 @@ def start_from(
     net, scheme = getattr(learn.model, 'model', learn.model), learn.dls.scheme
     left, n = load_matching(net, init, scheme), len(_layers(net.state_dict()))
     if len(left) == len(net.state_dict()): raise InputError(f'{init} has no layer that fits: give a model of the same kind')
-    new, saved, common = _layers(left), load_model(init)[1], len(_common_points(scheme, load_model(init)[1]['scheme']))
+    new, saved = _layers(left), read_model_file(init)
     said = f'learned anew: {", ".join(new[:12])}{f" and {len(new) - 12} more" if len(new) > 12 else ""}' if new else 'none is new'
-    if saved['scheme'] != scheme: said += f'; {common} of {scheme.n_points} points taken from {saved["scheme"].name}'
+    if saved['scheme'] != scheme: said += f'; {len(_common_points(scheme, saved["scheme"]))} of {scheme.n_points} points taken from {saved["scheme"].name}'
     if not rank_distrib(): print(f'{init}: {n - len(new)} of {n} layers taken; {said}')
     return dict(init=Path(init).name, init_checksum=saved.get('checksum', ''), init_new_layers=new)
 

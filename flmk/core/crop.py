@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CROP_SCALE', 'CROP_SHIFT', 'NORMALISATION', 'crop_around_box', 'crop_around_points', 'five_points', 'face_roll',
-           'face_square', 'sample_crop', 'cut_crop', 'square_overlap', 'letterbox', 'to_letterbox', 'from_letterbox',
-           'read_letterboxed']
+           'map_points', 'upright_box', 'face_square', 'sample_crop', 'cut_crop', 'square_overlap', 'letterbox',
+           'to_letterbox', 'from_letterbox', 'read_letterboxed']
 
 # %% ../../nbs/core/02_crop.ipynb #ad14f1ab
 import cv2
@@ -55,17 +55,34 @@ def face_roll(
     down = five[..., 3:, :].mean(-2) - five[..., :2, :].mean(-2)
     return np.arctan2(across[..., 1]/2 - down[..., 0], across[..., 0]/2 + down[..., 1])
 
+# %% ../../nbs/core/02_crop.ipynb #72fe8262
+def map_points(
+    points, # (..., 2)
+    matrix, # (2, 3), as OpenCV has them
+): # (..., 2)
+    "Points through an affine map."
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
 # %% ../../nbs/core/02_crop.ipynb #2c6578af
+def upright_box(
+    points,           # (n, 2) in pixels
+    angle:float,      # by which the face is turned, radians, clockwise
+    scale=CROP_SCALE, # as of `crop_around_points`
+    shift=CROP_SHIFT, # as of `crop_around_points`
+    least=0.,         # smallest side, pixels
+): # centre (2,) and side of the square, in pixels, not rounded
+    "The challenge's crop around points, in the frame of a face that is turned."
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])      # from upright to the picture
+    upright = points @ turn
+    low, high = upright.min(0), upright.max(0)
+    side = max(scale*(high - low).max(), least)
+    return turn @ ((low + high)/2 - [0, shift*side]), side
+
 def face_square(
     points, # (68, 2) in pixels
 ): # (4,): x, y, side, side
     "The box of a face, for a detector: 1/1.5 of the challenge's crop."
-    a = face_roll(five_points(points))
-    turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])            # from upright to the picture
-    upright = points @ turn
-    low, high = upright.min(0), upright.max(0)
-    crop = CROP_SCALE*(high - low).max()
-    centre = turn @ ((low + high)/2 - [0, CROP_SHIFT*crop])
+    centre, crop = upright_box(points, face_roll(five_points(points)))
     return np.array([*(centre + .5 - crop/3), crop/1.5, crop/1.5])            # + .5: from centres of pixels to their edges
 
 # %% ../../nbs/core/02_crop.ipynb #027a7741

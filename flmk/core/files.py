@@ -6,7 +6,7 @@
 __all__ = ['OPTION_RANGES', 'MAX_MODEL_BYTES', 'IMAGE_SUFFIXES', 'IMAGE_FORMATS', 'VIDEO_SUFFIXES', 'MAX_PIXELS', 'MAX_SIDE',
            'printable', 'InputError', 'explain_os_error', 'missing_extra', 'check_range', 'cli', 'flush_to_disk',
            'atomic_write', 'sweep_parts', 'locked_folder', 'claim_folder', 'read_regular', 'load_json', 'load_pickle',
-           'check_image_size', 'read_reduced', 'read_image', 'image_size', 'progress']
+           'check_image_size', 'open_image', 'read_reduced', 'read_image', 'image_size', 'progress']
 
 # %% ../../nbs/core/00_files.ipynb #53af4b88
 import contextlib, errno, inspect, json, math, mmap, os, pickle, pickletools, re, stat, struct, sys, time, warnings
@@ -352,7 +352,10 @@ def check_image_size(
         raise InputError(f'it has {width} x {height} pixels: a side is at most {MAX_SIDE:,} px, and at most 500 times the other')
 
 @contextlib.contextmanager
-def _opened_image(path, max_pixels):
+def open_image(
+    path, # as of `read_image`
+    max_pixels:int=MAX_PIXELS, # a picture with more is refused
+): # a context that gives Pillow's image
     "An image that Pillow has opened and not decoded yet; every complaint becomes an `InputError` that names the file."
     opened = hasattr(path, 'read')
     name = getattr(path, 'name', 'the open file') if opened else path
@@ -375,7 +378,7 @@ def read_reduced(
     max_pixels:int=MAX_PIXELS, # a picture with more is refused
 ): # the image, as of `read_image`, and by how much (1, 2, 4 or 8) it was shrunk
     "Read an image at a fraction of its size, which is faster; raises `InputError` as `read_image` does."
-    with _opened_image(path, max_pixels) as im:
+    with open_image(path, max_pixels) as im:
         width = im.width
         if least: im.draft(None, (least, least))
         shrunk = round(width / im.width)
@@ -394,7 +397,7 @@ def image_size(
     max_pixels:int=MAX_PIXELS, # a picture with more is refused
 ): # width and height of the upright image, in pixels
     "The size of an image without decoding it; raises `InputError` as `read_image` does, except that it does not see truncation."
-    with _opened_image(path, max_pixels) as im:
+    with open_image(path, max_pixels) as im:
         turned = im.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return im.size[::-1] if turned else im.size
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ADMITTED_OPERATORS', 'INPUT_SIZES', 'MAX_RUN_SECONDS', 'MODEL_ASSET', 'Crop', 'MAX_SIDES_AWAY', 'DEFAULT_MAX_SIGMA',
            'graph_operators', 'seal_onnx', 'load_onnx', 'run_onnx', 'OnnxPredictor', 'model_scheme', 'default_model',
-           'crop_matrix', 'map_points', 'crop_to_input', 'predict_inputs', 'upright_square', 'refine_crop',
-           'predict_crops', 'mean_sigma', 'max_sigma']
+           'crop_matrix', 'crop_to_input', 'predict_inputs', 'upright_square', 'refine_crop', 'predict_crops',
+           'mean_sigma', 'max_sigma']
 
 # %% ../../nbs/inference/00_landmarks.ipynb #bf55307b
 import hashlib, json, threading
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 import flmk
-from ..core.crop import crop_around_points, face_roll, five_points, letterbox, square_overlap
+from ..core.crop import crop_around_points, face_roll, five_points, letterbox, map_points, square_overlap, upright_box
 from ..core.files import InputError, MAX_MODEL_BYTES, read_reduced, read_regular
 from ..core.parallel import threaded_map
 from ..core.points import flip_points, IBUG68, resize_points, scheme_from_dict
@@ -205,13 +205,6 @@ def crop_matrix(
     a = np.array([[c, -s], [s, c]])
     return np.column_stack([a, np.array([left, top]) + side/2 - .5 - a @ np.full(2, (size - 1)/2)])
 
-def map_points(
-    points, # (..., 2)
-    matrix, # (2, 3)
-): # (..., 2)
-    "Points through an affine map."
-    return points @ matrix[:, :2].T + matrix[:, 2]
-
 # %% ../../nbs/inference/00_landmarks.ipynb #8aaae50f
 def _reduced_part(image, m, size):
     "The part of an image that a crop needs, every k x k pixels averaged to one; its left and top in the image; and k."
@@ -277,12 +270,8 @@ def upright_square(
 ): # (left, top, side), not rounded, and the angle, as of `Crop`
     "The challenge's crop around known landmarks, in the face's own frame."
     angle, (scale, shift) = _own_angle(points, scheme, angle), scheme.crop
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])      # from upright to the picture
-    upright = points @ turn
-    low, high = upright.min(0), upright.max(0)
-    side = max(scale*(high - low).max(), 1)
-    x, y = turn @ ((low + high)/2 - [0, shift*side]) + .5 - side/2
-    return (x, y, side), angle
+    centre, side = upright_box(points, angle, scale, shift, 1)
+    return (*(centre + .5 - side/2), side), angle
 
 # %% ../../nbs/inference/00_landmarks.ipynb #5933885c
 def _whole_square(image):

@@ -17,9 +17,10 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from PIL import Image
 
-from ..core.crop import face_square, five_points
-from ..core.files import atomic_write, claim_folder, InputError, locked_folder, progress
+from ..core.crop import face_square, five_points, map_points
+from ..core.files import atomic_write, claim_folder, IMAGE_SUFFIXES, InputError, locked_folder, open_image, progress, read_reduced
 from ..core.parallel import process_map
 from ..core.points import FLIP_ORDER
 from ..core.pose import rotation_matrix
@@ -128,9 +129,7 @@ def render_backgrounds(
 # %% ../../nbs/render/08_scenes.ipynb #00b2b192
 def _read_picture(path, side):
     "An image as (h, w, 3), reduced to a longer side; as (s, s, 4) where a twentieth of it or more is transparent."
-    from flmk.core.files import read_reduced
-    from PIL import Image
-    with Image.open(path) as img:
+    with open_image(path) as img:
         rgba = np.array(img.convert('RGBA').resize((64, 64))) if 'A' in img.getbands() or 'transparency' in img.info else np.full((1, 1, 4), 255)
         if (rgba[..., 3] < 128).mean() > .05:
             square = Image.new('RGBA', (max(img.size),)*2)
@@ -147,7 +146,6 @@ def read_photos(
     side=1024, # longer side to reduce them to, pixels
 ): # a namespace of three lists: pictures (h, w, 3) uint8; objects (s, s, 4), those on a transparent ground; windows, empty at first
     "What is no face; raises `InputError` where there is nothing."
-    from flmk.core.files import IMAGE_SUFFIXES
     paths = sorted(p for p in Path(folder).rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
     if not paths: raise InputError(f'{folder} holds no images: name a folder of photographs without people')
     photos = SimpleNamespace(pictures=[], objects=[], windows=[])
@@ -194,7 +192,7 @@ def move_points(
     mirrored, # whether left and right change places
 ):
     "The 68 points through a map; mirrored ones change their numbers too."
-    moved = points @ matrix[:, :2].T + matrix[:, 2]
+    moved = map_points(points, matrix)
     return moved[FLIP_ORDER] if mirrored else moved
 
 # %% ../../nbs/render/08_scenes.ipynb #fcebb69b
@@ -220,7 +218,7 @@ def warp_cutout(
     "Scale, turn and mirror a cutout."
     image, matrix = shrink_first(image, matrix)
     s = len(image)
-    corners = np.array([[0, 0], [s, 0], [0, s], [s, s]]) @ matrix[:, :2].T + matrix[:, 2]
+    corners = map_points(np.array([[0, 0], [s, 0], [0, s], [s, s]]), matrix)
     low = np.maximum(np.floor(corners.min(0)), 0).astype(int)
     high = np.minimum(np.ceil(corners.max(0)) + 1, size).astype(int)
     if (high - low).min() < 1: return None
