@@ -106,7 +106,7 @@ class TableWriter:
             check_new(path, overwrite)
             try:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-                self.file = open(path, 'w', encoding='utf-8', newline='')
+                self.file = open(path, 'w', 2**20, encoding='utf-8', newline='')
             except OSError as e: raise InputError(f'{path} cannot be written: {e.strerror}; give another folder by --out') from e
         if format == 'csv': self._write(','.join([*first, *table_columns(scheme)]) + '\n')
         else: self._write(json.dumps(json_head(scheme, **about), indent=1)[:-2] + ',\n "faces": [', '\n ]\n}\n')
@@ -128,12 +128,9 @@ def _write(self:TableWriter, text, tail=''):
     streaming = self.file is sys.stdout
     try:
         if self.tail and not streaming: self.file.seek(self.end)
-        self.file.write(text)
-        if not streaming:
-            self.file.flush()
-            self.end = self.file.tell()
-            self.file.write(tail)
-        self.file.flush()
+        self.file.write(text if streaming else text + tail)
+        self.file.flush()                                                    # in one piece: the table is whole at every moment
+        if not streaming: self.end = self.file.tell() - len(tail)
     except OSError as e: raise InputError(f'{self.path} cannot be written: {e.strerror}') from e
     self.tail = tail
 
