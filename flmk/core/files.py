@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['OPTION_RANGES', 'MAX_MODEL_BYTES', 'IMAGE_SUFFIXES', 'IMAGE_FORMATS', 'VIDEO_SUFFIXES', 'MAX_PIXELS', 'MAX_SIDE',
            'printable', 'InputError', 'explain_os_error', 'missing_extra', 'check_range', 'cli', 'flush_to_disk',
-           'atomic_write', 'sweep_parts', 'locked_folder', 'claim_folder', 'read_regular', 'load_json', 'load_pickle',
-           'check_image_size', 'open_image', 'read_reduced', 'read_image', 'image_size', 'progress']
+           'sync_disk', 'sweep_parts', 'atomic_write', 'locked_folder', 'read_regular', 'load_json', 'claim_folder',
+           'load_pickle', 'check_image_size', 'open_image', 'read_reduced', 'read_image', 'image_size', 'progress']
 
 # %% ../../nbs/core/00_files.ipynb #53af4b88
 import contextlib, errno, inspect, json, math, mmap, os, pickle, pickletools, re, stat, struct, sys, time, warnings
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,6 +19,9 @@ from fastcore.docments import docments
 from fastcore.script import call_parse, is_cli, Param
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
+
+try: import fcntl
+except ModuleNotFoundError: fcntl = None                   # Windows has no such locks
 
 # %% ../../nbs/core/00_files.ipynb #e2864fc7
 def printable(
@@ -33,19 +36,22 @@ def printable(
         return f'\\x{ord(c) - 0xdc00:02x}' if 0xdc80 <= ord(c) <= 0xdcff else repr(c)[1:-1]
     return ''.join(map(shown, text))
 
+# %% ../../nbs/core/00_files.ipynb #6e9888ff
 class InputError(Exception):
     "Something that the user can mend; the message says what, where and what to do, in one line."
     def __str__(self): return printable(super().__str__())
 
 # %% ../../nbs/core/00_files.ipynb #9a9f94aa
+_os_hints = {errno.ENOSPC: 'make room and run again', errno.EDQUOT: 'make room and run again',
+             errno.EFBIG: 'raise the file-size limit', errno.ENAMETOOLONG: 'choose a shorter name',
+             errno.EACCES: 'change its permissions, or choose another place', errno.EROFS: 'choose another place'}
+
 def explain_os_error(
     e:OSError, # what the operating system said
     where='',  # the file or folder, where the error does not name it
 ): # an `InputError` that names the file and the reason
     "Turn the operating system's complaint into a line for the user."
-    hints = {errno.ENOSPC: 'make room and run again', errno.EDQUOT: 'make room and run again', errno.EFBIG: 'raise the file-size limit',
-             errno.EACCES: 'change its permissions, or choose another place', errno.EROFS: 'choose another place', errno.ENAMETOOLONG: 'choose a shorter name'}
-    hint = hints.get(e.errno)
+    hint = _os_hints.get(e.errno)
     return InputError(f'{e.filename or where}: {e.strerror or e}' + (f'; {hint}' if hint else ''))
 
 # %% ../../nbs/core/00_files.ipynb #157c595d
@@ -61,9 +67,13 @@ def missing_extra(
 
 # %% ../../nbs/core/00_files.ipynb #075417ca
 OPTION_RANGES = dict(
-    n=(1, 10_000_000), seed=(0, 2**32 - 1), keep=(0, 100_000), size=(16, 4096), img_size=(32, 1024), workers=(1, 256), bs=(1, 4096), epochs=(1, 10_000), rounds=(1, 1000),
-    limit=(0, 100_000_000), per_epoch=(1, 100_000_000), share=(0., 1.), lr=(0., 10.), wd=(0., 10.), average=(0., 1.), strength=(0., 10.), openings=(0., 10.), mark=(0., 100.), camera=(0, 99), seconds=(.01, 86_400.), max_pixels=(1, 178_000_000))
+    n=(1, 10_000_000), limit=(0, 100_000_000), per_epoch=(1, 100_000_000), keep=(0, 100_000),           # how many
+    size=(16, 4096), img_size=(32, 1024), max_pixels=(1, 178_000_000),                                  # how large, in pixels
+    workers=(1, 256), bs=(1, 4096), epochs=(1, 10_000), rounds=(1, 1000), seed=(0, 2**32 - 1), camera=(0, 99),
+    share=(0., 1.), average=(0., 1.), lr=(0., 10.), wd=(0., 10.), strength=(0., 10.), openings=(0., 10.), mark=(0., 100.),
+    seconds=(.01, 86_400.))
 
+# %% ../../nbs/core/00_files.ipynb #4e5cb9ea
 def _range_text(low, high): return f'from {low:g} to {high:g}' if isinstance(high, float) else f'from {low} to {high}'
 
 def check_range(
@@ -139,51 +149,82 @@ def flush_to_disk(
         if e.errno not in (errno.EINVAL, errno.ENOTSUP): raise   # some network file systems cannot
     finally: os.close(fd)
 
+# %% ../../nbs/core/00_files.ipynb #b6e57202
+def sync_disk():
+    "Wait until all that was written is on the disk: once for many files, of which each by itself would take far longer."
+    if hasattr(os, 'sync'): os.sync()                                    # Windows has none
+
+# %% ../../nbs/core/00_files.ipynb #5d8c07f1
 def _match_mode(part, path):
     "Give a new file the permissions of the one that it replaces."
     with contextlib.suppress(FileNotFoundError): os.chmod(part, stat.S_IMODE(os.stat(path).st_mode))
 
-# %% ../../nbs/core/00_files.ipynb #acbf43b7
+# %% ../../nbs/core/00_files.ipynb #1358f50d
+_part_name = re.compile(r'\..{1,50}\.[0-9a-f]{8}\.flmk\.part(\.\w+)?')
+
+def _lock(fd):
+    "Lock an open file until this process closes it or ends; False where another one holds it, or where the file system has no locks."
+    try: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError: return False
+    return True
+
 @contextlib.contextmanager
-def atomic_write(
-    path, # the file's final name; its folder is made if need be
-):
-    "Yield a temporary path beside `path`; rename it to `path` at the end, or remove it on an error. Raises `InputError` where it cannot be written."
-    path = Path(os.path.realpath(path))
-    part = path.with_name(f'.{path.name[:50]}.{uuid4().hex[:8]}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        _match_mode(part, path)
-        flush_to_disk(part)
-        os.replace(part, path)
-        flush_to_disk(path.parent)
-    except OSError as e: raise InputError(f'{path} cannot be written: {e.strerror or e}') from e
-    finally:
-        with contextlib.suppress(OSError): part.unlink()
+def _held(part, flags=0):
+    "Open a temporary file and hold it; yields whether it is ours."
+    if not fcntl: yield False; return
+    fd = os.open(part, os.O_RDWR | flags, 0o666)
+    try: yield _lock(fd)
+    finally: os.close(fd)
 
-# %% ../../nbs/core/00_files.ipynb #e652228f
-_part_name = re.compile(r'\..{1,50}\.[0-9a-f]{8}\.part')
-
+# %% ../../nbs/core/00_files.ipynb #1c2fb2d3
 def sweep_parts(
     folder, # where `atomic_write` wrote
 ):
-    "Remove temporary files that a killed run left; only for one who holds the folder's lock."
+    "Remove the temporary files that no living process holds."
     for o in os.scandir(folder):
-        if _part_name.fullmatch(o.name) and o.is_file(follow_symlinks=False): os.unlink(o.path)
+        if not _part_name.fullmatch(o.name) or not o.is_file(follow_symlinks=False): continue
+        with contextlib.suppress(OSError), _held(o.path) as mine:
+            if mine: os.unlink(o.path)
+
+@cache
+def _sweep_once(folder): sweep_parts(folder)
+
+# %% ../../nbs/core/00_files.ipynb #acbf43b7
+@contextlib.contextmanager
+def atomic_write(
+    path,       # the file's final name; its folder is made if need be
+    suffix='',  # what the temporary name has to end in, for a writer that goes by it
+    flush=True, # wait until it is on the disk? False for one of many files that can be made again, before `sync_disk`
+):
+    "Yield a temporary path beside `path`; rename it to `path` at the end, or remove it on an error. Raises `InputError` where it cannot be written."
+    path = Path(os.path.realpath(path))
+    part = path.with_name(f'.{path.name[:50]}.{uuid4().hex[:8]}.flmk.part{suffix}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_once(path.parent)
+        with _held(part, os.O_CREAT):
+            yield part
+            _match_mode(part, path)
+            if flush: flush_to_disk(part)
+            os.replace(part, path)
+            if flush: flush_to_disk(path.parent)
+    except OSError as e: raise InputError(f'{path} cannot be written: {e.strerror or e}') from e
+    finally:
+        with contextlib.suppress(OSError): part.unlink()
 
 # %% ../../nbs/core/00_files.ipynb #e6fe274b
 @contextlib.contextmanager
 def locked_folder(
     folder,    # a folder to work in; made if need be, unless `lock` is given
     lock=None, # the lock's file, if it is not to lie in the folder
+    wait=0.,   # seconds to wait for another process
 ):
     "Hold a folder while working in it; raises `InputError` where another process does, or where the lock cannot be written."
     from filelock import FileLock, Timeout
     folder, lock = Path(folder), Path(lock or Path(folder)/'.lock')
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(lock, timeout=0)
+        held = FileLock(lock, timeout=wait)
         held.acquire()
         if folder.is_dir(): sweep_parts(folder)
     except Timeout: raise InputError(f'another run is at work in {folder}: wait until it ends, or choose another folder') from None
@@ -192,22 +233,6 @@ def locked_folder(
     finally:
         with contextlib.suppress(OSError): lock.unlink()   # while it is held: filelock sees that the name is gone
         held.release()
-
-# %% ../../nbs/core/00_files.ipynb #673ae76a
-def claim_folder(
-    out,                # the folder to fill; made if need be
-    mine:dict,          # what decides its content, as JSON
-    stamp='faces.json', # file in it that keeps this
-    maker='flmk_faces', # the command, for the message
-):
-    "Write down how a folder is made; raises `InputError` where it is made otherwise or holds anything else. Call it under `locked_folder`."
-    out, stamp = Path(out), Path(out)/stamp
-    if not stamp.exists():
-        if out.is_dir() and any(o.name != '.lock' for o in out.iterdir()): raise InputError(f'{out} holds files that {maker} did not make; choose another --out')
-        with atomic_write(stamp) as part: part.write_text(json.dumps(mine))
-        return
-    theirs = load_json(stamp)
-    if theirs != mine: raise InputError(f'{out} holds faces made with {theirs}, not {mine}; choose another --out or delete it')
 
 # %% ../../nbs/core/00_files.ipynb #7a8b1bc3
 def read_regular(
@@ -233,6 +258,22 @@ def load_json(
         try: return json.load(f)
         except (ValueError, RecursionError) as e: raise InputError(f'{path} is broken: {e}; delete it, or get it anew') from e
 
+# %% ../../nbs/core/00_files.ipynb #673ae76a
+def claim_folder(
+    out,                # the folder to fill; made if need be
+    mine:dict,          # what decides its content, as JSON
+    stamp='faces.json', # file in it that keeps this
+    maker='flmk_faces', # the command, for the message
+):
+    "Write down how a folder is made; raises `InputError` where it is made otherwise or holds anything else. Call it under `locked_folder`."
+    out, stamp = Path(out), Path(out)/stamp
+    if not stamp.exists():
+        if out.is_dir() and any(o.name != '.lock' for o in out.iterdir()): raise InputError(f'{out} holds files that {maker} did not make; choose another --out')
+        with atomic_write(stamp) as part: part.write_text(json.dumps(mine))
+        return
+    theirs = load_json(stamp)
+    if theirs != mine: raise InputError(f'{out} holds faces made with {theirs}, not {mine}; choose another --out or delete it')
+
 # %% ../../nbs/core/00_files.ipynb #25762f7f
 class _Dtype:
     "The type of an array in a pickle: plain numbers, strings or a list of objects, and nothing else that the pickle says of it."
@@ -242,6 +283,7 @@ class _Dtype:
         self.dtype = np.dtype(code)
     def __setstate__(self, state): self.dtype = self.dtype.newbyteorder(state[1])
 
+# %% ../../nbs/core/00_files.ipynb #2298542f
 def _agreed(dtype, shape, content):
     "The NumPy type, where it agrees with shape and content."
     dtype, objects = dtype.dtype, isinstance(content, list)
@@ -264,11 +306,12 @@ def _latin1(text, encoding='latin1'):
     if encoding != 'latin1': raise pickle.UnpicklingError('it asks for another encoding than latin1')
     return text.encode('latin1')
 
-_admitted = {('numpy', 'ndarray'): lambda *_: _Array(0), ('numpy', 'dtype'): _Dtype, ('_codecs', 'encode'): _latin1, ('__builtin__', 'bytes'): lambda: b'',
+# %% ../../nbs/core/00_files.ipynb #626a9191
+_admitted = {('numpy', 'ndarray'): lambda *_: _Array(0), ('numpy', 'dtype'): _Dtype,
+             ('_codecs', 'encode'): _latin1, ('__builtin__', 'bytes'): lambda: b'',
              ('numpy._core.multiarray', '_reconstruct'): lambda *_: _Array(0), ('numpy._core.numeric', '_frombuffer'): _filled,
              ('numpy._core.multiarray', 'scalar'): lambda dtype, content: _filled(content, dtype)[()]}
 
-# %% ../../nbs/core/00_files.ipynb #626a9191
 class _DataUnpickler(pickle.Unpickler):
     "Admits what data needs and refuses every other name."
     def find_class(self, module, name):
@@ -351,6 +394,13 @@ def check_image_size(
     if max(width, height) > MAX_SIDE or max(width, height) > 500*min(width, height):
         raise InputError(f'it has {width} x {height} pixels: a side is at most {MAX_SIDE:,} px, and at most 500 times the other')
 
+# %% ../../nbs/core/00_files.ipynb #a397b238
+def _image_complaint(e, empty):
+    "Why an image could not be read, in a few words."
+    if empty: return 'the file is empty'
+    if isinstance(e, UnidentifiedImageError): return 'no image, or not of a format that is read here (JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF)'
+    return (str(e) or type(e).__name__).splitlines()[0]
+
 @contextlib.contextmanager
 def open_image(
     path, # as of `read_image`
@@ -366,10 +416,8 @@ def open_image(
                 check_image_size(*im.size, max_pixels)
                 yield im
         except Exception as e:
-            why = (str(e) or type(e).__name__).splitlines()[0]
-            if isinstance(e, UnidentifiedImageError): why = 'no image, or not of a format that is read here (JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF)'
-            if not opened and not os.fstat(f.fileno()).st_size: why = 'the file is empty'
-            raise InputError(f'{name} cannot be read as an image: {why}') from e
+            empty = not opened and not os.fstat(f.fileno()).st_size
+            raise InputError(f'{name} cannot be read as an image: {_image_complaint(e, empty)}') from e
 
 # %% ../../nbs/core/00_files.ipynb #b3c870f9
 def read_reduced(
@@ -384,6 +432,7 @@ def read_reduced(
         shrunk = round(width / im.width)
         return np.array(_rgb(ImageOps.exif_transpose(im))), shrunk
 
+# %% ../../nbs/core/00_files.ipynb #d47a0e43
 def read_image(
     path, # a JPEG, PNG, WebP, AVIF, GIF (its first picture), BMP or TIFF file: its path, or the open file with its `name`
     max_pixels:int=MAX_PIXELS, # a picture with more is refused

@@ -39,23 +39,26 @@ def _start_worker():
     Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 # %% ../../nbs/core/06_parallel.ipynb #14e9d934
+def _connect(scheduler):
+    "A client of a Dask cluster that has a worker, by an address that Dask knows."
+    from distributed import Client
+    from distributed.comm.addressing import parse_address
+    from distributed.comm.registry import get_backend
+    get_backend(parse_address(scheduler)[0])                                 # a slip in the address is told before anything waits
+    client = Client(scheduler, timeout=10, set_as_default=False)
+    client.wait_for_workers(1, timeout=20)
+    return client
+
+# %% ../../nbs/core/06_parallel.ipynb #86b8e1f8
 def _dask_client(scheduler):
-    "A client of a Dask cluster that has a worker; raises `InputError` where Dask is missing, or nobody answers."
-    try:
-        from distributed import Client
-        from distributed.comm.addressing import parse_address
-        from distributed.comm.registry import get_backend
+    "A client of a Dask cluster; raises `InputError` where Dask is missing, or nobody answers."
+    for name in ('distributed', 'distributed.client', 'tornado.application'): logging.getLogger(name).setLevel(logging.CRITICAL)
+    try: return _connect(scheduler)
     except ModuleNotFoundError as e: raise InputError(f'--scheduler: {missing_extra(e) or e}') from None
-    for name in ('distributed', 'distributed.client', 'tornado.application'): logging.getLogger(name).setLevel(logging.CRITICAL)   # what a user can mend is told below, in one line
-    try: get_backend(parse_address(scheduler)[0])
-    except ValueError as e: raise InputError(f'--scheduler {scheduler} is no address ({e}): give one like tcp://host:8786') from e
-    try:
-        client = Client(scheduler, timeout=10, set_as_default=False)
-        client.wait_for_workers(1, timeout=20)
-        return client
     except OSError as e: raise InputError(f'no Dask scheduler with workers answers at {scheduler}: start `dask scheduler`, and `dask worker {scheduler}`') from e
     except ValueError as e: raise InputError(f'--scheduler {scheduler} is no address ({e}): give one like tcp://host:8786') from e
 
+# %% ../../nbs/core/06_parallel.ipynb #d93337ce
 @contextmanager
 def _dask_executor(scheduler):
     "The executor of a Dask cluster; raises `InputError` as `_dask_client` does, or where the cluster is lost."

@@ -61,6 +61,7 @@ def to_normalised(
     "From pixels to normalised coordinates."
     return (2*points + 1) / size - 1
 
+# %% ../../nbs/core/01_points.ipynb #7d21ee71
 def from_normalised(
     points, # (..., 2) points in normalised coordinates
     size,   # the image's side in pixels, or (width, height)
@@ -72,6 +73,7 @@ def from_normalised(
 FLIP_ORDER = [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
         *range(54, 47, -1), *range(59, 54, -1), 64, 63, 62, 61, 60, 67, 66, 65]
 
+# %% ../../nbs/core/01_points.ipynb #df344ede
 def flip_points(
     points,                # (..., 68, 2) points in pixels, or as many as `flip_order` has
     width,                 # of the image, in pixels
@@ -109,6 +111,7 @@ _fraction = lambda o, low, high: type(o) in (int, float) and math.isfinite(o) an
 def _good_regions(o, n):
     return isinstance(o, dict) and all(_text(k) and _numbers(v, n) and v for k, v in o.items()) and sorted(sum(map(list, o.values()), [])) == list(range(n))
 
+# %% ../../nbs/core/01_points.ipynb #26c143d7
 def _good_ibug(o, s):
     if o is None: return True
     if not (isinstance(o, (list, tuple)) and len(o) == len(s['flip_order']) and _numbers([k for k in o if k is not None], N_POINTS)): return False
@@ -143,6 +146,7 @@ def scheme_from_dict(
     lists = {k: list(v) for k, v in said['regions'].items()}
     return LandmarkScheme(said['name'], lists, list(said['flip_order']), tuple(said['closed']), said['ibug'] and list(said['ibug']), tuple(said['crop']))
 
+# %% ../../nbs/core/01_points.ipynb #e87d1a8f
 def scheme_dict(
     scheme:LandmarkScheme, # any
 ): # dict of plain types, as JSON gives it back
@@ -150,6 +154,7 @@ def scheme_dict(
     said = asdict(scheme) | dict(n_points=scheme.n_points)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in said.items()}
 
+# %% ../../nbs/core/01_points.ipynb #f1dd4bb4
 def read_scheme(
     path=None, # a JSON file; None is the iBUG 68
 ): # a LandmarkScheme
