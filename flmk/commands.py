@@ -14,7 +14,7 @@ from pathlib import Path
 from .core.files import missing_extra
 
 # %% ../nbs/13_commands.ipynb #0fbffda4
-COMMANDS = dict(flmk_prepare='core.prepare', flmk_train='train', flmk_eval='tools.report', flmk_test='submit', flmk_faces='render.generate',
+COMMANDS = dict(flmk_prepare='core.prepare', flmk_train='train', flmk_eval='tools.report', flmk_test='submit', flmk_faces='render.write',
                 flmk_import='tools.datasets', flmk_demo='tools.demo', flmk_export='tools.export', flmk_adapt='tools.adapt', flmk_predict='tools.predict', flmk_bench='tools.bench', flmk_record='tools.record')
 
 # %% ../nbs/13_commands.ipynb #ac57fbd9

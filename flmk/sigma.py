@@ -21,7 +21,7 @@ from .inference.landmarks import mean_sigma, model_scheme, predict_crops
 from .model_file import read_checkpoint, write_checkpoint
 from .models import PixelModel, TorchPredictor
 from .render.background import random_background
-from .render.generate import flmk_faces
+from .render.write import flmk_faces
 
 # %% ../nbs/12_sigma.ipynb #465a5b26
 def raw_predictor(

@@ -10,7 +10,7 @@ import pytest
 
 from flmk.core.annotations import read_annotations, write_annotations
 from flmk.core.points import FLIP_ORDER
-from flmk.render.generate import flmk_faces
+from flmk.render.write import flmk_faces
 
 root = Path(__file__).parent.parent
 MODEL, SIZE = root/'best_rendered.pth.tar', 96

@@ -19,7 +19,7 @@ from flmk.inference.photos import draw_faces
 from flmk.model_file import read_checkpoint, write_checkpoint
 from flmk.models import create_model, load_model, save_model
 from flmk.predictor import load_predictor, predict
-from flmk.render.generate import flmk_faces
+from flmk.render.write import flmk_faces
 from flmk.sigma import calibrate_sigma
 from flmk.submit import flmk_test
 from flmk.tools.adapt import flmk_adapt

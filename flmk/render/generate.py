@@ -4,29 +4,22 @@
 
 # %% auto #0
 __all__ = ['RENDERER_VERSION', 'sample_view', 'pose_face', 'face_camera', 'face_points', 'hidden_by_skull', 'cull_hidden',
-           'build_scene', 'visible_edges', 'render_face', 'write_face', 'write_faces', 'is_whole_jpeg', 'missing_faces',
-           'flmk_faces']
+           'build_scene', 'visible_edges', 'render_face']
 
 # %% ../../nbs/render/06_generate.ipynb #c7308f6f
-import re, time
-from importlib import import_module
-from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 
-from ..core.annotations import write_annotations
 from ..core.crop import sample_crop
-from ..core.files import InputError, atomic_write, claim_folder, cli, locked_folder, progress
-from ..core.parallel import process_map
 from ..core.pose import rotation_matrix
 from .accessories import body_parts, sample_accessories
 from .appearance import build_figure, hair_parts, paint_surfaces, sample_colours, teeth_parts
 from .background import random_background
 from .head import deform_head, head_landmarks, LASH, load_head, sample_blendshapes, sample_person, SKIN
 from .sensor import black_borders, colour_grade, degrade_sensor, tone_map
-from .trace import buffer_to_image, Camera, normalise_vectors, place_mesh, require_embree, row_dot, Scene, shade, trace
+from .trace import buffer_to_image, Camera, normalise_vectors, place_mesh, row_dot, Scene, shade, trace
 
 # %% ../../nbs/render/06_generate.ipynb #c3217a3c
 def sample_view(
@@ -127,6 +120,8 @@ def visible_edges(
     return (spread(buf.material + 1.) > 0) | (spread(np.log(buf.position[:, 2])) > .02)
 
 # %% ../../nbs/render/06_generate.ipynb #a21f09b0
+RENDERER_VERSION = 7   # goes up whenever face k of a seed looks different
+
 def render_face(
     seed:int,      # of the whole set
     k:int,         # number of the face in the set
@@ -147,70 +142,3 @@ def render_face(
     image, points = degrade_sensor(rng, colour_grade(rng, image)), camera.pixels(f.points)
     if rng.random() < .3: black_borders(rng, image, points)
     return np.uint8(image*255 + .5), points
-
-# %% ../../nbs/render/06_generate.ipynb #c883bafc
-RENDERER_VERSION = 7   # goes up whenever face k of a seed looks different
-
-def write_face(
-    job, # (folder, seed, k, size)
-):
-    "Render one face into its file; raises `InputError` where it cannot be written."
-    folder, seed, k, size = job
-    cv2.setNumThreads(1)                                                     # the workers share the cores already
-    img, _ = render_face(seed, k, size)
-    quality = int(np.random.default_rng([seed, k, 1]).integers(60, 98))
-    data = cv2.imencode('.jpg', img[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    with atomic_write(Path(folder)/f'{k:06d}.jpg') as part: part.write_bytes(data.tobytes())
-
-# %% ../../nbs/render/06_generate.ipynb #b6068cbc
-def write_faces(
-    jobs,               # list of (folder, seed, k, size)
-    workers:int,        # processes that render
-    scheduler:str=None, # address of a Dask scheduler, whose workers render instead
-):
-    "Render many faces, with a bar that tells how many a second; raises `InputError` as `process_map` does."
-    start = time.perf_counter()
-    for _ in progress(process_map(write_face, jobs, workers, scheduler), len(jobs), lambda n: f'{n/(time.perf_counter() - start):.1f} faces/s'): pass
-
-# %% ../../nbs/render/06_generate.ipynb #fb1d126e
-def is_whole_jpeg(
-    path, # a file
-): # a bool
-    "Whether a file begins and ends as a JPEG does; a crash of the machine can leave one that is empty or cut off."
-    with open(path, 'rb') as f:
-        if f.read(2) != b'\xff\xd8': return False
-        f.seek(-2, 2)
-        return f.read() == b'\xff\xd9'
-
-# %% ../../nbs/render/06_generate.ipynb #6d722d11
-def missing_faces(
-    out,   # Path of the folder
-    n:int, # faces that it shall have
-): # numbers below n, in ascending order
-    "The faces that have no whole image; raises `InputError` where the folder holds faces beyond n."
-    numbers = {int(p.stem): p for p in out.glob('*.jpg') if re.fullmatch('[0-9]{6,9}', p.stem)}
-    if numbers and max(numbers) >= n: raise InputError(f'{out} holds face {max(numbers)}; give --n {max(numbers)+1} or more, or another --out')
-    return [k for k in range(n) if k not in numbers or not is_whole_jpeg(numbers[k])]
-
-# %% ../../nbs/render/06_generate.ipynb #f49a0bc1
-@cli
-def flmk_faces(
-    n:int=10000,     # how many faces, or scenes
-    seed:int=1,      # another seed gives others
-    out:str='data/AFLW/data/synthetics_train', # the folder to fill
-    size:int=384,    # side of the images, pixels
-    workers:int=2,   # processes that render
-    scheduler:str=None, # address of a Dask scheduler, such as tcp://host:8786, whose workers render instead; they must see the same folder
-    scenes:bool=False, # whole pictures instead, each with none to many heads, and where the faces are in scenes.json
-    photos:str=None, # with --scenes: folder of photographs and objects without people, for backdrops
-):
-    "Render faces with 68 landmarks in the challenge's layout; run again, it goes on where it stopped."
-    require_embree()
-    if scenes: return print(import_module('flmk.render.scenes').write_scenes(out, n, seed, size, min(5*n, 500), photos, workers))
-    out = Path(out).resolve()
-    with locked_folder(out):
-        claim_folder(out, dict(seed=seed, size=size, version=RENDERER_VERSION))
-        jobs = [(out, seed, k, size) for k in missing_faces(out, n)]
-        if jobs: write_faces(jobs, workers, scheduler)
-        write_annotations(out, [f'{k:06d}.jpg' for k in range(n)], (face_points(seed, k, size) for k in range(n)))
-        print(f'{out}: {n - len(missing_faces(out, n))} of {n} faces')

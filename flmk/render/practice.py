@@ -9,8 +9,9 @@ __all__ = ['practice_data']
 import shutil, tempfile
 from pathlib import Path
 
-from ..core.prepare import flmk_prepare
-from .generate import flmk_faces, RENDERER_VERSION
+from ..core.prepare import flmk_prepare, PREPARE_VERSION
+from .generate import RENDERER_VERSION
+from .write import flmk_faces
 
 # %% ../../nbs/render/10_practice.ipynb #23c004a0
 def practice_data(
@@ -21,7 +22,7 @@ def practice_data(
     prepared:int=96,  # side of the prepared images in pixels
 ): # Path of a folder: the challenge's three folders in AFLW/data, and what `flmk_prepare` makes of them
     "Render faces to practise on, or find those of an earlier call; several processes may call it at once."
-    folder = Path(tempfile.gettempdir())/f'flmk-practice-{RENDERER_VERSION}-{n_train}-{n_valid}-{n_test}-{size}-{prepared}'
+    folder = Path(tempfile.gettempdir())/f'flmk-practice-{RENDERER_VERSION}-{PREPARE_VERSION}-{n_train}-{n_valid}-{n_test}-{size}-{prepared}'
     if folder.exists(): return folder
     work = Path(tempfile.mkdtemp(prefix='flmk-practice-part-'))
     sets = dict(synthetics_train=n_train, aflw_val=n_valid, aflw_test=n_test)

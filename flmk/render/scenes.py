@@ -7,8 +7,7 @@ __all__ = ['MIN_WINDOWS', 'pose_cutout', 'cutout_layers', 'render_cutout', 'rend
            'render_backgrounds', 'read_photos', 'cut_backdrop', 'cutout_matrix', 'move_points', 'shrink_first',
            'warp_cutout', 'faceless', 'paste_part', 'claim_face', 'paste_object', 'sample_backdrop', 'paste_cutout',
            'draw_occluder', 'tone_curves', 'white_noise', 'add_grain', 'soften_or_sharpen', 'photograph',
-           'sample_layout', 'sample_angle', 'sample_place', 'compose_scene', 'hidden_share', 'scene_record',
-           'write_scenes']
+           'sample_layout', 'sample_angle', 'sample_place', 'compose_scene', 'hidden_share']
 
 # %% ../../nbs/render/08_scenes.ipynb #57ad0202
 from functools import lru_cache
@@ -19,8 +18,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..core.crop import face_square, five_points, map_points
-from ..core.files import atomic_write, claim_folder, IMAGE_SUFFIXES, InputError, locked_folder, open_image, progress, read_reduced
+from ..core.crop import face_square, map_points
+from ..core.files import IMAGE_SUFFIXES, InputError, open_image, progress, read_reduced
 from ..core.parallel import process_map
 from ..core.points import FLIP_ORDER
 from ..core.pose import rotation_matrix
@@ -453,38 +452,3 @@ def hidden_share(
     "How much of a face's outline shows something else, or lies outside the picture: 0 to 1."
     area = cv2.contourArea(cv2.convexHull(points.astype(np.float32)))
     return float(np.clip(1 - (owner == number).sum()/max(area, 1), 0, 1))
-
-# %% ../../nbs/render/08_scenes.ipynb #d2814b19
-def scene_record(
-    name, # of the file
-    scene, # of `compose_scene`
-):
-    "What `scenes.json` says of a file."
-    numbers = lambda x: np.round(x, 2).tolist()
-    faces = [dict(box=numbers(b), points=numbers(five_points(p)), hidden=round(float(h), 3), yaw=round(float(y), 1))
-             for b, p, h, y in zip(scene.squares, scene.points, scene.hidden, scene.yaw)]
-    return dict(file=name, faces=faces)
-
-# %% ../../nbs/render/08_scenes.ipynb #fb471c87
-def write_scenes(
-    out,           # folder, made where it is missing
-    n:int,         # how many
-    seed:int=1,    # another seed, other scenes
-    size:int=384,  # side of the pictures, pixels
-    heads:int=500, # cutouts to compose them from
-    photos=None,   # folder of photographs without people to use as backdrops too
-    workers:int=1, # processes that render the heads
-): # the folder
-    "Compose scenes into files with their labels in `scenes.json`; raises `InputError` for a folder of something else."
-    import json
-    out, records, made_of = Path(out), [], read_photos(photos) if photos else None
-    with locked_folder(out):
-        claim_folder(out, dict(scenes=1, seed=seed, size=size, heads=heads, photos=str(photos or '')))
-        cutouts, backgrounds = render_cutouts(heads, seed, workers=workers), render_backgrounds(max(heads//4, 1), seed)
-        for k in range(n):
-            scene, name = compose_scene(np.random.default_rng([seed, k, 1]), cutouts, backgrounds, made_of, size), f'{k:06d}.jpg'
-            data = cv2.imencode('.jpg', scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-            with atomic_write(out/name) as part: part.write_bytes(data.tobytes())
-            records.append(scene_record(name, scene))
-        with atomic_write(out/'scenes.json') as part: part.write_text(json.dumps(records, indent=1))
-    return out

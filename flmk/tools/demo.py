@@ -18,7 +18,8 @@ from ..core.prepare import flmk_prepare
 from ..core.face_folder import FaceFolder
 from ..inference.landmarks import default_model, predict_crops
 from ..models import load_model
-from ..render.generate import flmk_faces, render_face
+from ..render.generate import render_face
+from ..render.write import flmk_faces
 from ..submit import flmk_test
 from .report import flmk_eval, save_figures
 from ..train import Recipe, train
@@ -69,7 +70,7 @@ def flmk_demo(
     work = out/'demo'
     print('1/5 practice set');  source = practice_set(work, n, 192)
     print('2/5 prepare');       flmk_prepare(source, work, size=128)
-    print('3/5 train');         train(Recipe(img_size=img_size, epochs=epochs, per_epoch=3200, seed=seed), work, work/'checkpoint')
+    print('3/5 train');         train(Recipe(img_size=img_size, epochs=epochs, per_epoch=3200, seed=seed), work, work/'checkpoint', resume=True)
     best = work/'checkpoint/best_model/best.pth.tar'
     print('4/5 evaluate');      scores = flmk_eval(best, source, out)
     print('5/5 submission');    flmk_test(best, source/'aflw_test', out)

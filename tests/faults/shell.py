@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 NOBODY = 65534
 _fork = get_context('forkserver')
-_fork.set_forkserver_preload([f'flmk.{m}' for m in ('commands', 'train', 'submit', 'tools.report', 'tools.datasets', 'tools.export', 'tools.adapt', 'tools.predict', 'tools.bench', 'tools.demo', 'render.generate')])
+_fork.set_forkserver_preload([f'flmk.{m}' for m in ('commands', 'train', 'submit', 'tools.report', 'tools.datasets', 'tools.export', 'tools.adapt', 'tools.predict', 'tools.bench', 'tools.demo', 'render.write')])
 
 
 def _run(args, out, cwd, env, limit, memory, nobody):
