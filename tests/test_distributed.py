@@ -24,13 +24,13 @@ TRAIN = [str(Path(sys.executable).with_name('flmk_train')), '--img_size', '64', 
 def launch(n, *args, again=True):
     """Run `flmk_train` in n processes; returns what it printed.
 
-    Once in some forty runs two processes waited for ever, on a busy machine, and nobody knows where: a run that takes 150 seconds
+    Once in some forty runs two processes waited for ever, on a busy machine, and nobody knows where: a run that takes 240 seconds
     is ended, says where each process was, and is tried once more."""
     with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
     several = [sys.executable, '-m', 'accelerate.commands.accelerate_cli', 'launch', '--multi_gpu', '--num_processes', str(n), '--main_process_port', str(port)]
     job = subprocess.Popen([*several*(n > 1), *TRAIN, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                            env=os.environ | dict(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1', PYTHONFAULTHANDLER='1'))
-    try: out, err = job.communicate(timeout=150)
+    try: out, err = job.communicate(timeout=240)
     except subprocess.TimeoutExpired:
         for process in psutil.Process(job.pid).children(recursive=True): process.send_signal(signal.SIGABRT)   # Python's fault handler prints the stacks
         out, err = job.communicate()

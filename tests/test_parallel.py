@@ -13,7 +13,7 @@ import pytest
 
 from flmk.render.sketch import sketch_challenge
 
-pytest.importorskip('distributed')
+Client = pytest.importorskip('distributed').Client
 root = Path(__file__).parent.parent
 ENV = os.environ | dict(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', DASK_LOGGING__DISTRIBUTED='error')
 
@@ -54,7 +54,17 @@ def running_cluster(folder):
     with started(dask('scheduler', '--host', '127.0.0.1', '--port', 0, '--no-dashboard', '--scheduler-file', where), folder/'scheduler') as scheduler:
         address = wait_for(lambda: where.exists() and where.stat().st_size and json.loads(where.read_text())['address'], 'the scheduler')
         worker = dask('worker', address, '--nthreads', 1, '--no-nanny', '--no-dashboard')
-        with started(worker, folder/'worker1') as one, started(worker, folder/'worker2') as two: yield address, (one, two), scheduler
+        with started(worker, folder/'worker1') as one, started(worker, folder/'worker2') as two:
+            with Client(address, set_as_default=False) as client: client.wait_for_workers(2, timeout=120)
+            yield address, (one, two), scheduler
+
+
+@contextmanager
+def standing_still(worker):
+    "Meanwhile a worker does nothing, so that a run that has given it a task cannot be over."
+    os.killpg(worker.pid, signal.SIGSTOP)
+    try: yield
+    finally: os.killpg(worker.pid, signal.SIGCONT)
 
 
 @pytest.fixture(scope='module')
@@ -133,11 +143,12 @@ def test_a_worker_is_killed(name, source, local, tmp_path):
     "kill -9 of one worker in the middle: the other does the rest, nothing is lost."
     out = tmp_path/'out'
     args = dict(flmk_prepare=('--source', source, '--data', out, '--size', 64), flmk_faces=('--n', 10, '--seed', 3, '--size', 64, '--out', out))[name]
-    with running_cluster(tmp_path/'cluster') as (address, (victim, _), _):
-        job = subprocess.Popen(command(name, *args, '--scheduler', address), env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        wait_for(lambda: job.poll() is not None or next(out.rglob('*.png' if name == 'flmk_prepare' else '0*.jpg'), None), 'the first image')
-        assert job.poll() is None, 'it was over before the worker could be killed'
-        os.killpg(victim.pid, signal.SIGKILL)
+    with running_cluster(tmp_path/'cluster') as (address, (victim, other), _):
+        with standing_still(other):
+            job = subprocess.Popen(command(name, *args, '--scheduler', address), env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            wait_for(lambda: job.poll() is not None or next(out.rglob('*.png' if name == 'flmk_prepare' else '0*.jpg'), None), 'the first image')
+            assert job.poll() is None, 'it was over before the worker could be killed'
+            os.killpg(victim.pid, signal.SIGKILL)
         said = job.communicate(timeout=300)
         assert job.returncode == 0, said
     assert content(out) == content(local/('data' if name == 'flmk_prepare' else 'faces'))
@@ -145,11 +156,12 @@ def test_a_worker_is_killed(name, source, local, tmp_path):
 
 def test_a_worker_that_predicts_is_killed(album, tmp_path):
     "The same for `flmk_predict`: no row and no copy is lost."
-    with running_cluster(tmp_path/'cluster') as (address, (victim, _), _):
-        job = subprocess.Popen(command('flmk_predict', *PREDICT, '--out', 'killed', '--scheduler', address), env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=album)
-        wait_for(lambda: job.poll() is not None or next((album/'killed').glob('drawn/*.jpg'), None), 'the first copy')
-        assert job.poll() is None, 'it was over before the worker could be killed'
-        os.killpg(victim.pid, signal.SIGKILL)
+    with running_cluster(tmp_path/'cluster') as (address, (victim, other), _):
+        with standing_still(other):
+            job = subprocess.Popen(command('flmk_predict', *PREDICT, '--out', 'killed', '--scheduler', address), env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=album)
+            wait_for(lambda: job.poll() is not None or next((album/'killed').glob('drawn/*.jpg'), None), 'the first copy')
+            assert job.poll() is None, 'it was over before the worker could be killed'
+            os.killpg(victim.pid, signal.SIGKILL)
         said = job.communicate(timeout=300)
         assert job.returncode == 2 and 'zz.jpg' in said[1], said
     assert content(album/'killed') == content(album/'local')
@@ -159,9 +171,10 @@ def test_a_worker_that_predicts_is_killed(album, tmp_path):
 def test_a_run_is_stopped(how, source, local, tmp_path):
     "One line; what is stored stays, and a local run goes on with it."
     out = tmp_path/'out'
-    with running_cluster(tmp_path/'cluster') as (address, workers, scheduler):
+    with running_cluster(tmp_path/'cluster') as (address, workers, scheduler), standing_still(workers[1]):
         job = subprocess.Popen(command('flmk_prepare', '--source', source, '--data', out, '--size', 64, '--scheduler', address),
-                               env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                               env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))      # tests that a shell runs in its background ignore it, and hand that on
         wait_for(lambda: job.poll() is not None or len(list(out.rglob('*.png'))) > 20, 'the first images')
         assert job.poll() is None, 'it was over before it could be stopped'
         for o in workers: os.killpg(o.pid, signal.SIGSTOP)

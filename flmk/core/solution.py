@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import atomic_write, IMAGE_SUFFIXES, InputError, printable
+from .files import atomic_write, IMAGE_SUFFIXES, InputError, locked_folder, printable
 from .points import N_POINTS
 
 # %% ../../nbs/core/10_solution.ipynb #b4a6bb34
@@ -45,10 +45,13 @@ def write_solution(
     names,  # file names
     points, # (n, 68, 2) in pixels
 ): # paths of solution.txt and solution.zip
-    "Write `solution.txt`, and a zip that holds it at its root."
+    "Write `solution.txt`, and a zip that holds it at its root; the same bytes for the same points. A second run that writes there waits."
     text, txt, zipped = solution_text(names, points).encode(), Path(out)/'solution.txt', Path(out)/'solution.zip'
-    with atomic_write(txt) as p: p.write_bytes(text)
-    with atomic_write(zipped) as p, zipfile.ZipFile(p, 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('solution.txt', text)
+    entry = zipfile.ZipInfo('solution.txt')                              # dated 1980, whenever it is written
+    entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
+    with locked_folder(out, wait=60), atomic_write(txt) as p, atomic_write(zipped) as q:
+        p.write_bytes(text)
+        with zipfile.ZipFile(q, 'w') as z: z.writestr(entry, text)
     return txt, zipped
 
 # %% ../../nbs/core/10_solution.ipynb #356def5c

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')       # what FFmpeg would print is said in one line of ours
 
 from ..core.crop import square_overlap
-from ..core.files import InputError
+from ..core.files import atomic_write, InputError
 from ..core.points import IBUG68
 from .faces import find_faces
 from .landmarks import Crop, max_sigma, mean_sigma, model_scheme, predict_crops, upright_square
@@ -262,45 +262,39 @@ def predict_video(
     "Follow the faces of a video. Ctrl-C ends a camera's video, and what was seen is kept."
     frames, kept, n, start = read_frames(source), [], -1, time.perf_counter()
     fps, writers, add = next(frames), {}, add or (lambda *o: kept.append(o))
-    try:
-        for n, (t, frame) in enumerate(frames):
-            if seconds and t >= seconds: n -= 1; break
-            faces = tracker(frame, t)
-            add(n, round(t, 3), faces)
-            for path, paint in copies.items():
-                if path not in writers: writers[path] = _writer(_part(path), fps, frame.shape)
-                writers[path].write(cv2.cvtColor(paint(frame, faces), cv2.COLOR_RGB2BGR))
-            if n % 10 == 0: _tell(f'{source}: frame {n}, {len(faces)} face(s), {(n + 1)/(time.perf_counter() - start):.1f} frames a second')
-    except KeyboardInterrupt:
-        if not isinstance(source, int): raise
-    finally:
-        _tell('')
-        for w in writers.values(): w.release()
-        if sys.exc_info()[0]: [_part(p).unlink(missing_ok=True) for p in copies]
-    for path in writers: _finish(path)
+    with contextlib.ExitStack() as whole:
+        try:
+            for n, (t, frame) in enumerate(frames):
+                if seconds and t >= seconds: n -= 1; break
+                faces = tracker(frame, t)
+                add(n, round(t, 3), faces)
+                for path, paint in copies.items():
+                    if path not in writers: writers[path] = whole.enter_context(_written(path, fps, frame.shape))
+                    writers[path].write(cv2.cvtColor(paint(frame, faces), cv2.COLOR_RGB2BGR))
+                if n % 10 == 0: _tell(f'{source}: frame {n}, {len(faces)} face(s), {(n + 1)/(time.perf_counter() - start):.1f} frames a second')
+        except KeyboardInterrupt:
+            if not isinstance(source, int): raise
+        finally: _tell('')
     return kept, n + 1, (n + 1)/(time.perf_counter() - start)
 
 # %% ../../nbs/inference/04_video.ipynb #eca751d7
-def _part(path): return Path(path).with_name(f'.{Path(path).stem}.part.mp4')
-
 def _tell(text):
     "A line on a terminal that the next one overwrites."
     if sys.stderr.isatty(): print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
 
-def _writer(path, fps, shape):
-    "A video to write to."
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), fps, shape[1::-1])
-    if not video.isOpened(): raise InputError(f'{path} cannot be written: is the folder writable?')
-    return video
-
-def _finish(path):
-    "Give a video its name, if it can be read; else raise `InputError`."
-    part = _part(path)
+def _check_readable(part, path):
+    "Raise `InputError` where a video that was written gives no picture."
     frames = read_frames(part)
     try: next(frames), next(frames)                        # frames a second, and a frame
-    except (InputError, StopIteration) as e:
-        part.unlink(missing_ok=True)
-        raise InputError(f'{path} could not be written whole: make room on the disk, or give another folder by --out') from e
+    except (InputError, StopIteration) as e: raise InputError(f'{path} could not be written whole: make room on the disk, or give another folder by --out') from e
     frames.close()
-    os.replace(part, path)
+
+@contextlib.contextmanager
+def _written(path, fps, shape):
+    "A video to write to; it gets its name at the end if it can be read, else raises `InputError`."
+    with atomic_write(path, '.mp4') as part:
+        video = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*'mp4v'), fps, shape[1::-1])
+        if not video.isOpened(): raise InputError(f'{path} cannot be written: is the folder writable?')
+        try: yield video
+        finally: video.release()
+        _check_readable(part, path)

@@ -41,10 +41,10 @@ def test_images(folder, monkeypatch):
     monkeypatch.chdir(folder)                               # a socket's name has at most 108 bytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for path, why in image_files(folder/'images', np.random.default_rng(SEED)):
-        begin = time.monotonic()
+        begin = time.process_time()
         with pytest.raises(InputError) as error: read_image(path)
         one_line(error, path.name, why)
-        assert time.monotonic() - begin < 5, path
+        assert time.process_time() - begin < 5, path
         try: image_size(path)
         except InputError as e: assert path.name in str(e)
     assert not (folder/'gs-ran').exists()

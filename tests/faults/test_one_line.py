@@ -29,7 +29,7 @@ def test_no_regular_file(made, source, data, model, face, tmp_path):
         if made == 'device': path.symlink_to('/dev/zero')
         if made == 'loop': path.symlink_to(path.name)
         return path
-    quick = dict(seconds=60)
+    quick = dict(seconds=200)                                # what waits for the other end of a pipe waits for ever
     done = call('flmk_predict', make('x.jpg'), '--crops', '--out', tmp_path/'table', **quick)
     assert done.returncode == 2 and 'Traceback' not in done.stderr and ('x.jpg' in done.stderr or 'holds no image' in done.stderr), done
     for name in 'm.pth.tar', 'm.onnx': refused(call('flmk_predict', face, '--model_path', make(name), '--out', tmp_path/'out', **quick), name)
@@ -126,9 +126,9 @@ def test_zips(tmp_path, source):
         refused(call('flmk_test', '--check', tmp_path/'s.zip'), 's.zip')
         refused(call('flmk_import', 'points', tmp_path/'s.zip', '--out', tmp_path/'out'), 's.zip')
     with zipfile.ZipFile(tmp_path/'s.zip', 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('solution.txt', b'x\n'*45_000_000)
-    done = call('flmk_test', '--check', tmp_path/'s.zip', memory=6_000_000_000, seconds=60)
+    done = call('flmk_test', '--check', tmp_path/'s.zip')
     assert done.returncode == 2 and '100 or more' in done.stderr and len(done.stdout) < 5000, done
-    assert done.seconds < 60
+    assert done.peak < 2_000_000, done                           # kilobytes, PyTorch's among them; it took over 5 GB
 
 
 @pytest.mark.parametrize('line', ['CR', 'CRLF', '\u2028', '1_0.5', '١.٥', '\xa0', 'nan', '1e999', '\x00', '0x10'])
@@ -281,7 +281,9 @@ def test_ctrl_c(source, tmp_path):
     "A word, and exit status 130."
     args = 'flmk_faces', '--n', 500, '--size', 64, '--workers', 1, '--out', tmp_path/'out'
     job = Job(*args)
-    while len(list((tmp_path/'out').glob('0*.jpg') if (tmp_path/'out').exists() else [])) < 2: time.sleep(.05)
+    while len(list((tmp_path/'out').glob('0*.jpg'))) < 2:
+        assert job.process.is_alive()
+        time.sleep(.05)
     os.kill(job.process.pid, signal.SIGINT)
     done = job.wait()
     assert (done.returncode, done.stderr) == (130, 'flmk_faces: interrupted\n'), done
