@@ -4,12 +4,12 @@
 
 const roundEven = x => { const r = Math.round(x); return x % 1 === .5 && r % 2 ? r - 1 : r }    // as NumPy rounds
 const roundArea = k => k === 2 ? x => Math.floor(x + .5) : roundEven                            // as OpenCV averages k x k pixels
-const dot = (a, b) => a.reduce((s, v, i) => s + v*b[i], 0)
-const cross = (a, b) => [a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1] - a[1]*b[0]]
+const dotProduct = (a, b) => a.reduce((s, v, i) => s + v*b[i], 0)
+const crossProduct = (a, b) => [a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1] - a[1]*b[0]]
 const mean = rows => rows[0].map((_, j) => rows.reduce((s, r) => s + r[j], 0)/rows.length)
 const bounds = points => [0, 1].map(j => points.map(p => p[j])).flatMap(v => [Math.min(...v), Math.max(...v)])   // x, x, y, y
-const turning = a => [[Math.cos(a), -Math.sin(a)], [Math.sin(a), Math.cos(a)]]
-const times = (m, p) => m.map(row => dot(row, p))
+const rotationMatrix = a => [[Math.cos(a), -Math.sin(a)], [Math.sin(a), Math.cos(a)]]
+const matrixTimes = (m, p) => m.map(row => dotProduct(row, p))
 const clamp = (v, low, high) => Math.min(Math.max(v, low), high)
 
 // ---- finding faces: flmk.inference.detector
@@ -108,8 +108,8 @@ export function squareOfBox([x, y, w, h], angle = 0) {
 // The challenge's crop around known landmarks: 1.9 times their box, 8 % of the side above its middle; in the frame of a face that
 // is turned by `angle`. Not rounded: a face that hardly moves has a crop that hardly moves.
 export function squareOfPoints(points, {crop: [scale, shift]}, angle = 0) {
-  const [x0, x1, y0, y1] = bounds(points.map(p => times(turning(-angle), p))), side = Math.max(1, scale*Math.max(x1 - x0, y1 - y0))
-  const [x, y] = times(turning(angle), [(x0 + x1)/2, (y0 + y1)/2 - shift*side])
+  const [x0, x1, y0, y1] = bounds(points.map(p => matrixTimes(rotationMatrix(-angle), p))), side = Math.max(1, scale*Math.max(x1 - x0, y1 - y0))
+  const [x, y] = matrixTimes(rotationMatrix(angle), [(x0 + x1)/2, (y0 + y1)/2 - shift*side])
   return {x: x + .5 - side/2, y: y + .5 - side/2, side, angle}
 }
 export const uprightSquare = (points, scheme, angle = 0) => squareOfPoints(points, scheme, scheme.five ? faceRoll(fivePoints(points, scheme)) : angle)
@@ -124,8 +124,8 @@ export function overlap(a, b) {
 
 // From the pixels of the network's input to the picture's: 2 x 3.
 export function cropMatrix({x, y, side, angle}, size) {
-  const turn = turning(angle).map(r => r.map(v => v*side/size)), middle = [x + side/2 - .5, y + side/2 - .5]
-  return turn.map((r, j) => [...r, middle[j] - dot(r, [(size - 1)/2, (size - 1)/2])])
+  const turn = rotationMatrix(angle).map(r => r.map(v => v*side/size)), middle = [x + side/2 - .5, y + side/2 - .5]
+  return turn.map((r, j) => [...r, middle[j] - dotProduct(r, [(size - 1)/2, (size - 1)/2])])
 }
 export const mapPoint = (m, [x, y]) => m.map(r => r[0]*x + r[1]*y + r[2])
 
@@ -193,13 +193,13 @@ export function fitRotation(points, reference) {
   const c = mean(reference), m = mean(points)
   const X = reference.map(p => p.map((v, j) => v - c[j])), P = points.map(p => p.map((v, j) => v - m[j]))
   const column = (M, j) => M.map(r => r[j])
-  const G = [0, 1, 2].map(i => [0, 1, 2].map(j => dot(column(X, i), column(X, j))))
-  const inverse = [cross(G[1], G[2]), cross(G[2], G[0]), cross(G[0], G[1])]                        // of G, times its determinant
-  const A = [0, 1].map(i => [0, 1, 2].map(j => dot(column(P, i), column(X, j)))).map(r => inverse.map(g => dot(r, g)))
+  const G = [0, 1, 2].map(i => [0, 1, 2].map(j => dotProduct(column(X, i), column(X, j))))
+  const inverse = [crossProduct(G[1], G[2]), crossProduct(G[2], G[0]), crossProduct(G[0], G[1])]                        // of G, times its determinant
+  const A = [0, 1].map(i => [0, 1, 2].map(j => dotProduct(column(P, i), column(X, j)))).map(r => inverse.map(g => dotProduct(r, g)))
   // the nearest matrix with orthonormal rows, (A A')^-1/2 A; a 2 x 2 root has a closed form
-  const p = dot(A[0], A[0]), q = dot(A[0], A[1]), r = dot(A[1], A[1]), s = Math.sqrt(p*r - q*q), t = s*Math.sqrt(p + r + 2*s)
+  const p = dotProduct(A[0], A[0]), q = dotProduct(A[0], A[1]), r = dotProduct(A[1], A[1]), s = Math.sqrt(p*r - q*q), t = s*Math.sqrt(p + r + 2*s)
   const R = [A[0].map((v, j) => ((r + s)*v - q*A[1][j])/t), A[1].map((v, j) => ((p + s)*v - q*A[0][j])/t)]
-  return [...R, cross(R[0], R[1])]
+  return [...R, crossProduct(R[0], R[1])]
 }
 
 // Pitch, yaw and roll in degrees.
@@ -207,4 +207,4 @@ export const toAngles = R => [Math.atan2(-R[2][1], R[2][2]), Math.asin(clamp(R[2
   .map(a => a*180/Math.PI)
 
 // The reference head, turned: (n, 2).
-export const turned = (R, reference) => reference.map(p => [dot(R[0], p), dot(R[1], p)])
+export const rotatePoints = (R, reference) => reference.map(p => [dotProduct(R[0], p), dotProduct(R[1], p)])
