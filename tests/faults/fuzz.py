@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing, by hand: `pip install atheris`, then `python tests/faults/fuzz.py pickle` (or solution, mat, pts) `-max_total_time=1800`.
 
-Whatever the bytes, the reader gives a result or an `InputError`, in bounded time and memory. A find is written to a file `crash-...`; it belongs into `test_finds.py`."""
+Whatever the bytes, the reader gives a result or an `InputError`, in bounded time and memory. A find is written to a file `crash-...`; it belongs into `test_finds.py`, beside this."""
 import pickle
 import struct
 import sys

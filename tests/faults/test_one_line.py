@@ -7,13 +7,15 @@ import subprocess
 import time
 import zipfile
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 from conftest import content, root, TRAIN
 from shell import call, fine, Job, refused
 
-from flmk.core.files import InputError
+from flmk.core.files import InputError, locked_folder
+from flmk.core.solution import write_solution
 
 LANDMARKS = root/'flmk/assets/landmarks.onnx'
 is_root = os.geteuid() == 0
@@ -143,7 +145,7 @@ def test_solutions_that_the_reader_would_refuse(line, tmp_path):
 
 
 @pytest.mark.parametrize('text, why', [(b'', 'without 140 fields'), (b'\xff\xfe\n', 'as text'), (b'imgs/a.png ' + b'word '*139 + b'\n', 'without 140'), (b'imgs/a.png' + b' word'*139 + b'\n', 'word'), (b'imgs/a.png' + b' nan'*139 + b'\n', 'not finite'),
-                                       (b'imgs/none.png' + b' 1'*139 + b'\n', 'none.png')])
+                                       (b'none' + b' 1'*139 + b'\n', 'does not fit list.txt')])
 def test_a_broken_list(text, why, data, tmp_path):
     shutil.copytree(data, tmp_path/'data')
     (tmp_path/'data/AFLW_train_data/list.txt').write_bytes(text)
@@ -160,7 +162,7 @@ def test_a_foreign_imgs_npy(array, data, trained, tmp_path):
     elif array == 'cut': path.write_bytes((data/'AFLW_train_data/imgs.npy').read_bytes()[:5000])
     else: path.write_bytes(array)
     os.utime(path)
-    refused(call('flmk_train', '--data', tmp_path/'data', '--checkpoint', tmp_path/'out', *TRAIN), 'imgs.npy', 'delete it')
+    refused(call('flmk_train', '--data', tmp_path/'data', '--checkpoint', tmp_path/'out', *TRAIN), 'imgs.npy', 'delete')
 
 
 def test_faces_folders(tmp_path):
@@ -275,6 +277,30 @@ def test_several_at_once(n, what, source, data, model, published, face, clip, tm
     for k in 'out', 'alone': assert not [o for o in (tmp_path/k).rglob('.*')]
     a, b = content(tmp_path/'out'), content(tmp_path/'alone')
     assert a.keys() == b.keys() and all(a[k] == b[k] for k in a if not k.endswith(('.logs', '.md', 'import.json', 'faces.json')) and 'snapshot' not in k)
+
+
+@pytest.mark.parametrize('n', [2, 8])
+def test_submissions_at_once(n, model, source, tmp_path):
+    "Runs with different models into one folder: each ends well, and the zip holds the text that lies beside it."
+    models = model, root/'best.pth.tar'
+    jobs = [Job('flmk_test', '--model_path', models[k % 2], '--images', source/'aflw_test', '--out', tmp_path/'out') for k in range(n)]
+    for j in jobs: fine(j.wait())
+    with zipfile.ZipFile(tmp_path/'out/solution.zip') as z: assert z.read('solution.txt') == (tmp_path/'out/solution.txt').read_bytes()
+    assert sorted(os.listdir(tmp_path/'out')) == ['solution.txt', 'solution.zip']
+
+
+def test_a_submission_waits(tmp_path):
+    "While another run writes text and zip, neither is touched; afterwards both are of one run, and of the same bytes each time."
+    names, points = ['a.jpg'], np.full((1, 68, 2), 1.5)
+    first = write_solution(tmp_path/'out', names, points)
+    before = [p.read_bytes() for p in first]
+    with locked_folder(tmp_path/'out'):
+        other = Thread(target=write_solution, args=(tmp_path/'out', names, points + 1))
+        other.start(); other.join(1)
+        assert other.is_alive() and [p.read_bytes() for p in first] == before
+    other.join(60)
+    with zipfile.ZipFile(tmp_path/'out/solution.zip') as z: assert z.read('solution.txt') == (tmp_path/'out/solution.txt').read_bytes() != before[0]
+    assert [p.read_bytes() for p in write_solution(tmp_path/'again', names, points)] == before
 
 
 def test_ctrl_c(source, tmp_path):
