@@ -1,6 +1,6 @@
 // The page: a picture or a video comes in by drop, choice, paste or camera, goes through the two networks, and is drawn upon.
 import { find, get, load, predict, predictRows, Tracker } from './net.js'
-import { overlap, squareOfPoints, turned } from './flmk.js'
+import { overlap, rotatePoints, squareOfPoints } from './flmk.js'
 
 const $ = id => document.getElementById(id)
 const [frame, canvas, marks, head, video] = [$('frame'), $('picture'), $('marks'), $('head'), document.createElement('video')]
@@ -54,7 +54,7 @@ const line = (type, d, colour) => svg('path', {class: type, d, ...(colour && {st
 // One face: sigma's discs (within one lies the true point two times in five), lines and dots, its number, and where it looks.
 function faceMarks(f) {
   const g = svg('g', {class: f.number === chosen && faces.length > 1 ? 'face chosen' : 'face'}), s = squareOfPoints(f.points, about), pixel = canvas.width/canvas.clientWidth
-  g.style.setProperty('--dot', Math.min(5, Math.max(1.5, s.side/pixel/90)) + 'px')               // small faces get small dots
+  g.style.setProperty('--dot-size', Math.min(5, Math.max(1.5, s.side/pixel/90)) + 'px')               // small faces get small dots
   const lines = curves(f.points)
   g.append(line('sigma', discs(f.points, f.sigma)), line('halo', lines.map(l => l[1]).join('')))
   for (const [region, d] of lines) g.append(line('line', d, about.colours[region]), line('dots', dots(about.regions[region].map(i => f.points[i])), about.colours[region]))
@@ -71,13 +71,13 @@ function draw() {
   marks.replaceChildren(...faces.map(faceMarks), line('square', square ? box(square) : ''))
 }
 
-function drawHead(R) { head.replaceChildren(...reference(turned(R, about.reference).map(p => [p[0] - .5, p[1] - .5])).map(([, d]) => line('line', d))) }
+function drawHead(R) { head.replaceChildren(...reference(rotatePoints(R, about.reference).map(p => [p[0] - .5, p[1] - .5])).map(([, d]) => line('line', d))) }
 
 // an empty stage shows the reference head
 function drawEmpty() {
   const [c, s] = [Math.cos(.45), Math.sin(.45)]
   marks.setAttribute('viewBox', `0 0 ${canvas.width} ${canvas.height}`)
-  marks.replaceChildren(...reference(turned([[c, 0, -s], [0, 1, 0]], about.reference).map(p => [p[0]*1.5 + 2.1 - .5, p[1]*1.5 + 1.15 - .5])).map(([, d]) => line('line', d)))
+  marks.replaceChildren(...reference(rotatePoints([[c, 0, -s], [0, 1, 0]], about.reference).map(p => [p[0]*1.5 + 2.1 - .5, p[1]*1.5 + 1.15 - .5])).map(([, d]) => line('line', d)))
 }
 
 const sides = [['down', 'up'], ['to the left', 'to the right'], ['anticlockwise', 'clockwise']]
