@@ -9,7 +9,7 @@ import numpy as np
 from flmk.core.files import atomic_write
 from flmk.core.points import CLOSED_REGIONS, draw_points, region_colours, REFERENCE_SHAPE, REGIONS
 from flmk.inference.detector import DETECTOR_STRIDES, OnnxDetector
-from flmk.inference.faces import DETECTOR_THRESHOLD, MAX_SEARCH_SIDE
+from flmk.inference.faces import DETECTOR_THRESHOLD
 from flmk.inference.landmarks import max_sigma, OnnxPredictor
 from flmk.inference.photos import SURE_SCORE
 from flmk.render.scenes import paste_cutout, render_backgrounds, render_cutouts
@@ -32,7 +32,7 @@ def describe(landmarks, detector):
                 regions=scheme.regions, closed=scheme.closed, colours=region_colours(scheme), flip=scheme.flip_order, ibug=scheme.ibug,
                 crop=scheme.crop, five=None if None in five else five, nose=(of_ibug(scheme, [30]) or [None])[0],
                 reference=REFERENCE_SHAPE.round(4).tolist(), head=dict(regions=REGIONS, closed=CLOSED_REGIONS),
-                detector=dict(most=MAX_SEARCH_SIDE, sides=search.sides, strides=DETECTOR_STRIDES, threshold=DETECTOR_THRESHOLD, sure=SURE_SCORE))
+                detector=dict(sides=search.sides, strides=DETECTOR_STRIDES, threshold=DETECTOR_THRESHOLD, sure=SURE_SCORE))
 
 
 def three_people(seed=3):

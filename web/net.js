@@ -46,9 +46,9 @@ const queued = job => (last = last.catch(() => {}).then(job))
 
 // What the detector finds in a picture: boxes, five points and scores, the best first.
 export async function find(picture) {
-  const {most, sides, strides, threshold} = about.detector, rows = [], whole = picture
-  picture = reducedTo(whole, most)
-  for (const side of sides.filter((s, k) => !k || s < Math.max(picture.width, picture.height))) {
+  const {sides, strides, threshold} = about.detector, rows = [], whole = picture
+  picture = reducedTo(whole, sides[0])
+  for (const side of sides.filter((s, k) => !k || s < Math.max(whole.width, whole.height))) {
     const {input, dims, scale} = searchInput(picture, side)
     const maps = await queued(() => detector.run({images: new ort.Tensor('uint8', input, dims)}))
     for (const stride of strides) rows.push(...decodeMap(maps[`stride${stride}`], stride, threshold).map(r => scaleRow(r, scale)))

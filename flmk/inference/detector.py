@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['DETECTOR_STRIDES', 'DETECTOR_ASSET', 'decode_map', 'decode_maps', 'box_overlaps', 'suppress_overlaps', 'is_detector',
-           'load_detector', 'pad_image', 'scale_rows', 'OnnxDetector']
+           'load_detector', 'pad_image', 'scale_rows', 'reduce_image', 'OnnxDetector']
 
 # %% ../../nbs/inference/05_detector.ipynb #5be06132
 from pathlib import Path
 
 import cv2
 import numpy as np
+from fastcore.basics import patch
 
 import flmk
 from ..core.files import InputError, MAX_MODEL_BYTES, read_regular
@@ -93,7 +94,7 @@ def load_detector(
         raise InputError(f'{path} is an ONNX file, but no face detector of this project: name one of export_detector')
     return session
 
-# %% ../../nbs/inference/05_detector.ipynb #d9d218b2
+# %% ../../nbs/inference/05_detector.ipynb #bbd353f6
 def pad_image(
     image, # (height, width, 3) uint8
     multiple=32, # of pixels, for both sides
@@ -104,6 +105,7 @@ def pad_image(
     out[:h, :w] = image
     return out
 
+# %% ../../nbs/inference/05_detector.ipynb #c9fa10ab
 def scale_rows(
     rows,   # (n, 15): box, five points, score
     sx, sy, # new width and height over the old ones
@@ -115,28 +117,39 @@ def scale_rows(
     return rows
 
 # %% ../../nbs/inference/05_detector.ipynb #995bdb66
+def reduce_image(
+    image, # (height, width, 3) uint8
+    side,  # longest side of the result in pixels
+): # (h, w, 3); the image itself where it is small enough
+    "An image at most so large, every pixel an average of those that it stands for."
+    h, w = image.shape[:2]
+    s = side/max(h, w)
+    return cv2.resize(image, (max(round(w*s), 1), max(round(h*s), 1)), interpolation=cv2.INTER_AREA) if s < 1 else image
+
+# %% ../../nbs/inference/05_detector.ipynb #a75941da
 class OnnxDetector:
     "Finds faces by a network of 05_detect; may be shared by threads. Raises `InputError` as `load_detector` does."
     def __init__(self,
         path=DETECTOR_ASSET, # the ONNX file
         threads:int=0,       # of one picture; 0 leaves the choice to ONNX Runtime
-        sides=(640, 160),    # longer sides at which a picture is searched, pixels
+        sides=(640, 160),    # longer sides at which a picture is searched, pixels, the largest first
         threshold=.5,        # least score
     ): self.session, self.path, self.sides, self.threshold = load_detector(path, threads), path, sides, threshold
 
     def search_at(self, image, side):
         "Rows (n, 15) of a picture reduced to a longer side, in pixels of the picture; overlapping ones are not yet dropped."
-        h, w = image.shape[:2]
-        s = min(side/max(h, w), 1)
-        new = max(round(w*s), 1), max(round(h*s), 1)
-        small = cv2.resize(image, new, interpolation=cv2.INTER_AREA) if s < 1 else image
+        small = reduce_image(image, side)
         maps = run_onnx(self.session, dict(images=pad_image(small)[None]), _OUTPUTS)
-        return scale_rows(decode_maps([m[0] for m in maps], self.threshold), w/new[0], h/new[1])
+        return scale_rows(decode_maps([m[0] for m in maps], self.threshold), *np.divide(image.shape[1::-1], small.shape[1::-1]))
 
-    def search(self,
-        image:np.ndarray, # (height, width, 3) uint8, RGB
-    ): # (n, 15): box, five points, score, the best score first
-        "The faces of a picture."
-        first, *rest = self.sides
-        sides = [first, *(s for s in rest if s < max(image.shape[:2]))]
-        return suppress_overlaps(np.vstack([self.search_at(image, s) for s in sides]))
+# %% ../../nbs/inference/05_detector.ipynb #39bcaaa7
+@patch
+def search(self:OnnxDetector,
+    image:np.ndarray, # (height, width, 3) uint8, RGB
+): # (n, 15): box, five points, score, the best score first
+    "The faces of a picture."
+    first, *rest = self.sides
+    small = reduce_image(image, first)
+    sides = [first, *(s for s in rest if s < max(image.shape[:2]))]
+    rows = suppress_overlaps(np.vstack([self.search_at(small, s) for s in sides]))
+    return scale_rows(rows, *np.divide(image.shape[1::-1], small.shape[1::-1]))
