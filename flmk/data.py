@@ -33,9 +33,9 @@ class Face:
         folder:FaceFolder, # where it is
         row:int,           # which of its faces
     ): self.folder, self.row = folder, row
-    def __repr__(self): return f'Face({str(self.path)!r})'
+    def __repr__(self): return f'Face({self.name!r})'
 
-    path   = property(lambda self: self.folder.paths[self.row])
+    name   = property(lambda self: self.folder.names[self.row])
     pixels = property(lambda self: self.folder.images[self.row])
     points = property(lambda self: self.folder.points[self.row])
     angles = property(lambda self: self.folder.angles[self.row])

@@ -211,7 +211,7 @@ class StopOnNaNLoss(Callback):
     message = None
     def after_loss(self):
         if not self.training or torch.isfinite(self.loss): return
-        names = ', '.join(dict.fromkeys(f.path.name for f in whole_loader(self.dl).faces))
+        names = ', '.join(dict.fromkeys(f.name for f in whole_loader(self.dl).faces))
         self.message = f'the loss became {self.loss.item()} in epoch {self.epoch + 1}, batch {self.iter + 1}: try a lower --lr, or look at these faces: {names}'
         raise CancelFitException()
     def check(self):

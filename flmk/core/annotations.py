@@ -13,19 +13,67 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import atomic_write, image_size, InputError, load_pickle, printable
+from .files import atomic_write, image_size, InputError, load_pickle, printable, read_regular
 from .points import N_POINTS
+
+# %% ../../nbs/core/05_annotations.ipynb #66ef87ed
+_memo = r'(?:q.|r....|\x94|\x95........)*'                                # steps without content: they number an object or begin a frame
+_float = rf'G(........){_memo}'
+_xy = rf'(?:{_float}{_float}\x86|]{_memo}\({_float}{_float}e){_memo}'      # a tuple of two, or a list
+_steps = {name: re.compile(code.encode(), re.S) for name, code in dict(
+    begin=rf'\x80.{_memo}(?:]{_memo}\()?]{_memo}',                        # of the pair, which is a tuple or a list, and of the names
+    text=r'(?:e?\(|e)?(?:\x8c(.)|X(....))', memo=_memo,                   # a long list is written in several parts, ( to e
+    between=rf'[ea]]{_memo}', end=rf'[ea](?:\x86{_memo}|e)\.',
+    face=rf'(?:e?\(|e)?(?:]{_memo})?\(((?:{_xy})+)[et]{_memo}', xy=_xy).items()}
+
+# %% ../../nbs/core/05_annotations.ipynb #18606e46
+class _StepReader:
+    "A pickle that is taken apart by patterns, about a megabyte of it in memory."
+    def __init__(self, file): self.file, self.code, self.at = file, b'', 0
+
+    def take(self, name):
+        "The match of the next steps, which are then behind us; None where they are others."
+        if len(self.code) - self.at < 2**17: self.code, self.at = self.code[self.at:] + self.file.read(2**20), 0
+        found = _steps[name].match(self.code, self.at)
+        if found: self.at = found.end()
+        return found
+
+    def text(self):
+        "The next text, or None."
+        found = self.take('text')
+        end = self.at + int.from_bytes(found[1] or found[2], 'little') if found else 0
+        if not self.at <= end <= len(self.code): return None
+        text, self.at = str(self.code[self.at:end], 'utf-8', 'surrogatepass'), end
+        self.take('memo')
+        return text
+
+    def face(self):
+        "The points (n, 2) of the next face, or None."
+        found = self.take('face')
+        return found and np.frombuffer(b''.join(chain.from_iterable(_steps['xy'].findall(found[1]))), '>f8').astype(float).reshape(-1, 2)
+
+# %% ../../nbs/core/05_annotations.ipynb #9e0c05da
+def _read_plain(path):
+    "File names and arrays (n, 2) of an annot.pkl in which all is text and floats; None for any other file."
+    with read_regular(path, 20_000_000_000) as f:
+        steps = _StepReader(f)
+        try: names = steps.take('begin') and list(iter(steps.text, None))
+        except UnicodeDecodeError: return None
+        if not names or not steps.take('between'): return None
+        faces = []
+        while (face := steps.face()) is not None: faces.append(face)
+        return (names, faces) if steps.take('end') else None
 
 # %% ../../nbs/core/05_annotations.ipynb #8dd4a0c6
 def _is_list(o): return isinstance(o, (list, tuple)) or isinstance(o, np.ndarray) and o.ndim > 0
 
 def read_annotations(
     folder, # with an annot.pkl, such as synthetics_train
-): # list of file names, list of their landmarks as they were found
+): # list of file names; list of their landmarks: arrays (n, 2), or as they were found where the file is not of the usual form
     "Read `annot.pkl`; raises `InputError` where the folder or the file is missing, or where it is no pair of equally long lists."
     path = Path(folder)/'annot.pkl'
     if not path.parent.is_dir(): raise InputError(f'{folder} is missing: see data/README.md for where it comes from')
-    pair = load_pickle(path)
+    pair = _read_plain(path) or load_pickle(path)
     if not (_is_list(pair) and len(pair) == 2 and all(map(_is_list, pair))):
         raise InputError(f'{path} is not a pair of lists (file names, landmarks): get it anew from the organisers')
     names, landmarks = pair
@@ -56,10 +104,11 @@ MAX_OUTSIDE = 3   # sides of the picture that a landmark may lie outside of it
 
 def _as_points(landmarks, n_points):
     "Landmarks as found in a file, as a float64 array (n_points, 2); raises `InputError` with the reason."
-    try: shape = (len(landmarks), *set(map(len, landmarks)))
+    plain = isinstance(landmarks, np.ndarray) and landmarks.dtype == float
+    try: shape = landmarks.shape if plain else (len(landmarks), *set(map(len, landmarks)))
     except TypeError: shape = ()                         # not even a list of lists
     if shape != (n_points, 2): raise InputError(f'landmarks have the shape {shape}, not ({n_points}, 2)')
-    try: points = np.fromiter(chain.from_iterable(landmarks), float, 2*n_points).reshape(-1, 2)   # `np.array` would follow lists in lists however deep
+    try: points = landmarks if plain else np.fromiter(chain.from_iterable(landmarks), float, 2*n_points).reshape(-1, 2)   # `np.array` would follow lists in lists however deep
     except Exception: raise InputError('landmarks are not pairs of numbers') from None            # words, lists, huge integers
     if not np.isfinite(points).all(): raise InputError('a landmark is NaN or infinite')
     if np.ptp(points, axis=0).max() < 1: raise InputError('all landmarks are in one place')

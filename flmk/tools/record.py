@@ -69,7 +69,7 @@ class FaceArrays:
         points,   # (n, 68, 2) in pixels
     ):
         self.folder, self.images, self.points = Path(name), images, np.float32(points)
-        self.paths, self.angles = [Path(name)/f'{k:06d}' for k in range(len(images))], np.float32(euler_angles(self.points))
+        self.names, self.angles = [f'{k:06d}' for k in range(len(images))], np.float32(euler_angles(self.points))
 
     def __len__(self): return len(self.images)
 

@@ -41,7 +41,6 @@ def make_inputs(folder):
     i.data = folder/'data'
     fine(call('flmk_prepare', '--source', i.source, '--data', i.data, '--size', 64))
     fine(call('flmk_train', '--data', i.data, '--checkpoint', folder/'run', *TRAIN))
-    for array in i.data.rglob('imgs.npy'): array.unlink()                      # so that each training has to make it
     i.model = folder/'run/best_model/best.pth.tar'
     i.published = shutil.copytree(i.source/'synthetics_train', folder/'published')
     for name, points in zip(*read_annotations(i.source/'synthetics_train')):
