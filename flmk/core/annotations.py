@@ -41,8 +41,9 @@ class _StepReader:
     def text(self):
         "The next text, or None."
         found = self.take('text')
-        end = self.at + int.from_bytes(found[1] or found[2], 'little') if found else 0
-        if not self.at <= end <= len(self.code): return None
+        if not found: return None
+        end = self.at + int.from_bytes(found[1] or found[2], 'little')
+        if end > len(self.code): return None
         text, self.at = str(self.code[self.at:end], 'utf-8', 'surrogatepass'), end
         self.take('memo')
         return text
