@@ -340,7 +340,7 @@ def _run_of_steps(size):
 
 # %% ../../nbs/core/00_files.ipynb #11e0955b
 def _check_steps(code):
-    "Raise `UnpicklingError` where pickle code numbers an object far higher than it has bytes, or hashes one."
+    "Raise `UnpicklingError` where pickle code numbers an object far higher than it has bytes, hashes one, or ends too early."
     at, steps = 0, _run_of_steps(len(code))
     while True:
         if run := steps.match(code, at): at = run.end(); continue
@@ -350,6 +350,7 @@ def _check_steps(code):
         if step not in _counted: return                   # the end, or what the unpickler will complain of
         n, = struct.unpack_from(_counted[step], code, at + 1)
         at += 1 + struct.calcsize(_counted[step]) + max(n, 0)
+        if at > len(code): raise pickle.UnpicklingError('it ends too early')
 
 # %% ../../nbs/core/00_files.ipynb #21fc054b
 def load_pickle(

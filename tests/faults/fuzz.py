@@ -1,6 +1,7 @@
 """Coverage-guided fuzzing, by hand: `pip install atheris`, then `python tests/faults/fuzz.py pickle` (or solution, mat, pts) `-max_total_time=1800`.
 
 Whatever the bytes, the reader gives a result or an `InputError`, in bounded time and memory. A find is written to a file `crash-...`; it belongs into `test_finds.py`, beside this."""
+import os
 import pickle
 import struct
 import sys
@@ -63,6 +64,12 @@ def fuzz_pts(data):
     except InputError as e: assert str(e).isprintable()
 
 
+def give_up(*error):
+    "For errors that Python can only print, such as those of a destructor: end, so that the input is kept."
+    print(error, file=sys.stderr, flush=True)
+    os.abort()
+
+
 def seeds(what):
     "What is right, to begin with."
     points = [(k + .5, 2.*k) for k in range(68)]
@@ -90,6 +97,7 @@ def seeds(what):
 
 def main():
     what, *flags = sys.argv[1:]
+    sys.excepthook = sys.unraisablehook = give_up
     corpus = Path(tempfile.mkdtemp())
     for k, data in enumerate(seeds(what)): (corpus/f'{k}').write_bytes(data)
     where = next((f for f in flags if not f.startswith('-')), None)      # a folder that keeps the corpus from one run to the next
