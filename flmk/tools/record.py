@@ -152,8 +152,8 @@ def draw_curve(
     return fig
 
 # %% ../../nbs/tools/09_record.ipynb #4a0c16cf
-RECORD = Recipe('mobilenet_v3_small_integral', img_size=96, strength=.25, lr=8e-3, average=.04)
-SIZES = 64, 80, 96, 96                   # of the images, in pixels, from the first epochs to the last
+RECORD = Recipe('mobilenet_v3_small_integral', img_size=128, strength=.15, lr=8e-3, average=.04)
+SIZES = 64, 96, 128, 128, 128, 128, 128  # of the images, in pixels, from the first epochs to the last
 
 def record_dataloaders(
     train,         # `FaceArrays`
@@ -204,9 +204,9 @@ def write_report(
 def flmk_record(
     out:str='output/record',     # folder for record.md, record.png and the model
     source:str='data/AFLW/data', # folder with aflw_val, by which the model is judged; if it is not there, held-back rendered faces judge
-    n:int=7000,                  # faces to render
-    size:int=112,                # side of the rendered images in pixels
-    epochs:int=36,               # of the training
+    n:int=10000,                 # faces to render
+    size:int=128,                # side of the rendered images in pixels
+    epochs:int=21,               # of the training
     per_epoch:int=6400,          # augmented faces in an epoch
     seed:int=0,                  # of the faces and of the training
     workers:int=2,               # processes that render
