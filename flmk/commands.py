@@ -7,11 +7,12 @@ __all__ = ['COMMANDS', 'signature_statements']
 
 # %% ../nbs/13_commands.ipynb #7a3c7752
 import ast, sys
+from argparse import ArgumentParser
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 
-from .core.files import missing_extra
+from .core.files import missing_extra, printable
 
 # %% ../nbs/13_commands.ipynb #0fbffda4
 COMMANDS = dict(flmk_prepare='core.prepare', flmk_train='train', flmk_eval='tools.report', flmk_test='submit', flmk_faces='render.write',
@@ -51,6 +52,11 @@ def _command_for_help(name):
     exec(compile(ast.Module(signature_statements(tree, name), []), spec.origin, 'exec'), vars(module))
     return getattr(module, name)
 
+# %% ../nbs/13_commands.ipynb #4bf1c9d1
+def _usage_line(parser, message):
+    "Say in one line what is wrong with the arguments, and leave with exit status 2; stands in for `ArgumentParser.error`."
+    parser.exit(2, f'{parser.prog}: {printable(message)}; {parser.prog} --help lists the arguments\n')
+
 # %% ../nbs/13_commands.ipynb #b5cbe996
 def __getattr__(
     name, # of a command
@@ -58,6 +64,7 @@ def __getattr__(
     "Import a command when it is asked for; raises `AttributeError` for other names."
     if name not in COMMANDS: raise AttributeError(f'flmk has no command {name}')
     ours = Path(sys.argv[0]).stem == name                                    # or else called from Python
+    if ours: ArgumentParser.error = _usage_line
     if ours and {'-h', '--help'} & {*sys.argv}: return _command_for_help(name)
     try: return getattr(import_module(f'flmk.{COMMANDS[name]}'), name)
     except ModuleNotFoundError as e:

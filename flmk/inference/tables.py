@@ -7,7 +7,7 @@ __all__ = ['Face', 'face_records', 'table_columns', 'csv_row', 'json_face', 'jso
 
 # %% ../../nbs/inference/02_tables.ipynb #2c2a526c
 import csv, io, json, sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +18,23 @@ from ..core.points import IBUG68, LandmarkScheme, scheme_dict
 from ..core.pose import euler_angles
 
 # %% ../../nbs/inference/02_tables.ipynb #54904dd6
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Face:
     "A face of a picture; coordinates in pixels of the upright picture, origin at the centre of its top-left pixel, angles in degrees."
     face:int                               # its number in the picture, from left to right, or in the video
     box:np.ndarray                         # x, y, width, height, as the detector gave it
     score:float                            # the detector's, between 0 and 1; NaN without a detector
-    points:np.ndarray = field(repr=False)  # (68, 2) in iBUG's order, or as many as the scheme has
-    sigma:np.ndarray = field(repr=False)   # (68) standard deviation of each point along x and along y, in pixels
+    points:np.ndarray                      # (68, 2) in iBUG's order, or as many as the scheme has
+    sigma:np.ndarray                       # (68) standard deviation of each point along x and along y, in pixels
     pitch:float                            # of the head, up is positive
     yaw:float                              # of the head, to the picture's right is positive
     roll:float                             # of the head, clockwise is positive; all three are NaN where the scheme cannot say
-    scheme:LandmarkScheme = field(default=IBUG68, repr=False) # what the points are
+    scheme:LandmarkScheme = IBUG68         # what the points are
+
+    def __repr__(self):
+        box = ', '.join(f'{v:.0f}' for v in self.box)
+        return (f'Face(face={self.face}, box=[{box}], score={self.score:.2f}, points={np.shape(self.points)} array, sigma={np.shape(self.sigma)} array of mean '
+                f'{np.mean(self.sigma):.2f} px, pitch={self.pitch:.1f}, yaw={self.yaw:.1f}, roll={self.roll:.1f})')
 
 # %% ../../nbs/inference/02_tables.ipynb #53a81aa4
 def face_records(

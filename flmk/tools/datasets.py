@@ -30,21 +30,25 @@ from ..core.points import resize_points
 # %% ../../nbs/tools/00_datasets.ipynb #6fc2efe7
 MAX_ARCHIVE, MAX_IMAGE, MAX_LABELS = 10**12, 64_000_000, 1_000_000   # bytes; one image of FaceSynthetics has 0.3 MB
 
+def _open_archive(path):
+    "An open zip, or None for a folder, and name -> bytes of all its files."
+    if path.is_dir(): return None, {p.relative_to(path).as_posix(): p.stat().st_size for p in path.rglob('*') if p.is_file()}
+    packed = zipfile.ZipFile(read_regular(path, MAX_ARCHIVE))
+    return packed, {i.filename: i.file_size for i in packed.infolist() if not i.is_dir()}
+
+def _hidden(name): return any(part[0] == '.' or part == '__MACOSX' for part in PurePosixPath(name).parts)
+
+# %% ../../nbs/tools/00_datasets.ipynb #4952738a
 class Archive:
     "The files of a folder or of a zip: `sizes` (name -> bytes); `read` gives one of them."
     def __init__(self,
         path, # of a folder or a zip
     ):
-        self.path, self.zip, self.lock = Path(path), None, threading.Lock()
+        self.path, self.lock = Path(path), threading.Lock()
         if not self.path.exists(): raise InputError(f'{path} is missing: give a folder or a zip, as data/README.md says')
-        try:
-            if self.path.is_dir(): sizes = {p.relative_to(path).as_posix(): p.stat().st_size for p in self.path.rglob('*') if p.is_file()}
-            else:
-                self.zip = zipfile.ZipFile(read_regular(path, MAX_ARCHIVE))
-                sizes = {i.filename: i.file_size for i in self.zip.infolist() if not i.is_dir()}
+        try: self.zip, sizes = _open_archive(self.path)
         except Exception as e: raise InputError(f'{path} is neither a folder nor a whole zip ({e}): download it again') from e
-        hidden = lambda name: any(part[0] == '.' or part == '__MACOSX' for part in PurePosixPath(name).parts)
-        self.sizes = {name: size for name, size in sizes.items() if name and not hidden(name)}
+        self.sizes = {name: size for name, size in sizes.items() if name and not _hidden(name)}
 
     def read(self,
         name,      # one of `sizes`
@@ -82,6 +86,14 @@ def mat_elements(
         yield kind, data[start:start + size]
         at = at + 8 if short else start + size + (-size % 8 if kind != 15 else 0)
 
+# %% ../../nbs/tools/00_datasets.ipynb #d6f0450f
+def _find_array(data, order, name):
+    "Flags, shape, type and numbers of an array among the elements, or None."
+    for kind, body in mat_elements(data, order):
+        if kind == 15: kind, body = next(mat_elements(zlib.decompressobj().decompress(body, 10_000), order), (0, b''))   # ours has 1.7 kB
+        parts = list(islice(mat_elements(body, order), 4)) if kind == 14 else []
+        if len(parts) == 4 and parts[2][1] == name: return parts[0][1], parts[1][1], *parts[3]
+
 # %% ../../nbs/tools/00_datasets.ipynb #d72fe773
 def read_mat(
     data:bytes, # content of the file
@@ -90,16 +102,13 @@ def read_mat(
     if data[124:128] not in (b'\0\1IM', b'\1\0MI'): raise InputError('it is not a MATLAB 5 file')
     order = '<' if data[126:128] == b'IM' else '>'
     try:
-        for kind, body in mat_elements(data[128:], order):
-            if kind == 15: kind, body = next(mat_elements(zlib.decompressobj().decompress(body, 10_000), order), (0, b''))   # ours has 1.7 kB
-            parts = list(islice(mat_elements(body, order), 4)) if kind == 14 else []
-            if len(parts) < 4 or parts[2][1] != b'pt3d_68': continue
-            (_, flags), (_, shape), _, (code, numbers) = parts
-            kind, shape = struct.unpack_from(order + 'I', flags)[0] & 255, struct.unpack(order + 'ii', shape)
-            if kind not in (6, 7) or shape != (3, 68): raise InputError(f'its pt3d_68 is not 3 x 68 numbers (type {kind}, {shape[0]} x {shape[1]})')
-            return np.frombuffer(numbers, order + _numbers[code]).reshape(68, 3)[:, :2].astype(float) - 1          # column by column
+        found = _find_array(data[128:], order, b'pt3d_68')
+        if not found: raise InputError('it holds no pt3d_68')
+        flags, shape, code, numbers = found
+        kind, shape = struct.unpack_from(order + 'I', flags)[0] & 255, struct.unpack(order + 'ii', shape)
+        if kind not in (6, 7) or shape != (3, 68): raise InputError(f'its pt3d_68 is not 3 x 68 numbers (type {kind}, {shape[0]} x {shape[1]})')
+        return np.frombuffer(numbers, order + _numbers[code]).reshape(68, 3)[:, :2].astype(float) - 1          # column by column
     except (KeyError, ValueError, struct.error, zlib.error) as e: raise InputError(f'it is broken: {e}') from e
-    raise InputError('it holds no pt3d_68')
 
 # %% ../../nbs/tools/00_datasets.ipynb #34352527
 def sample_crop_square(
@@ -164,6 +173,7 @@ def load_photo(
         raise InputError(f'the landmarks do not lie in the image, which has {img.shape[1]} x {img.shape[0]} pixels')
     return img
 
+# %% ../../nbs/tools/00_datasets.ipynb #73fec7ed
 def comment_segment(
     *sources:bytes, # what a crop is made from
 ): # bytes, to be put into a JPEG behind its first 20
@@ -172,6 +182,17 @@ def comment_segment(
     return b'\xff\xfe' + struct.pack('>H', 2 + len(note)) + note
 
 # %% ../../nbs/tools/00_datasets.ipynb #e98f1a43
+def _write_crop(path, crop, comment):
+    "A JPEG with a comment."
+    data = cv2.imencode('.jpg', crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    with atomic_write(path) as part: part.write_bytes(data[:20] + comment + data[20:])
+
+def _was_written(path, comment):
+    "Is there a JPEG with this comment?"
+    with suppress(InputError), read_regular(path) as f: return f.read(20 + len(comment))[20:] == comment
+    return False
+
+# %% ../../nbs/tools/00_datasets.ipynb #deddd3e6
 def store_face(
     face,           # (image, landmark file, new name)
     archive, kind,  # where from, and one of the values of `DATASETS`
@@ -184,12 +205,10 @@ def store_face(
         points, comment = check_entry(new, kind.read(text), set()), comment_segment(text, photo)
         corner, side = sample_crop_square(points, new, seed)
         in_crop = resize_points(points - corner, size/side)
-        with suppress(InputError), read_regular(out/new) as f:
-            if f.read(20 + len(comment))[20:] == comment: return name, in_crop, True
+        if _was_written(out/new, comment): return name, in_crop, True
         crop = resample_crop(load_photo(photo, name, points), corner, side, size)
     except InputError as e: return name, e, False
-    data = cv2.imencode('.jpg', crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-    with atomic_write(out/new) as part: part.write_bytes(data[:20] + comment + data[20:])
+    _write_crop(out/new, crop, comment)
     return name, in_crop, False
 
 # %% ../../nbs/tools/00_datasets.ipynb #051bfe79
@@ -210,15 +229,14 @@ def import_dataset(
     labelled=True,    # write annot.pkl?
 ): # number of faces, how many of them were there before, and list of (name, reason) for those left out
     "Crop all faces into a folder in the challenge's layout; goes on where an interrupted run stopped. Raises `InputError` where none can be used."
-    out, good, bad, kept, step = Path(out), {}, [], 0, progress(range(len(faces)), label=Path(out).name)
+    out, good, bad, kept = Path(out), {}, [], 0
     with locked_folder(out):
         claim_folder(out, dict(source=str(archive.path.resolve()), seed=seed, size=size, version=2), 'import.json', 'flmk_import')
         work = partial(store_face, archive=archive, kind=kind, out=out, seed=seed, size=size)
-        for face, (name, points, was_there) in zip(faces, threaded_map(work, faces, workers)):
-            next(step); kept += was_there
+        for face, (name, points, was_there) in progress(zip(faces, threaded_map(work, faces, workers)), len(faces), out.name):
+            kept += was_there
             if isinstance(points, InputError): bad.append((name, str(points)))
             else: good[face[-1]] = points
-        next(step, None)                                                 # lets the bar end
         if good and labelled: write_annotations(out, good, good.values())
     if not good: _nothing_usable(archive, out, bad)
     return len(good), kept, bad
@@ -248,6 +266,15 @@ def split_faces(
     return {s: [f for f in faces if stem(f) in names] for s, names in sets.items()}, [(f[0], 'the challenge leaves it out') for f in faces if stem(f) not in known]
 
 # %% ../../nbs/tools/00_datasets.ipynb #045a6c42
+def _report(out, n, kept, labelled):
+    "A line about one folder."
+    print(f'{out}: {n} faces' + ('' if labelled else ', no labels') + (f', {kept} of them cropped before from the same files' if kept else ''))
+
+def _report_left_out(bad):
+    "What was left out and why, the first twenty."
+    if bad: print(f'{len(bad)} left out:', *(f'  {printable(name):24} {why}' for name, why in bad[:20]), *(['  ...'] if len(bad) > 20 else []), sep='\n')
+
+# %% ../../nbs/tools/00_datasets.ipynb #e84baa93
 @cli
 def flmk_import(
     kind:str,         # what it is: facesynthetics, aflw2000, or points (images with iBUG .pts files)
@@ -264,10 +291,9 @@ def flmk_import(
     (faces, bad), out = pair_files(archive, what), Path(out or what.out)
     if not faces: raise InputError(f'{path} holds no {kind} image with its {what.labels} beside it: see data/README.md')
     sets, more = split_faces(faces, seed) if kind == 'aflw2000' else ({'': faces}, [])
-    bad += more
     for name, some in sets.items():
         if not some: continue
         n, kept, wrong = import_dataset(archive, what, some, out/name, seed, size, workers, name != 'aflw_test')
-        print(f'{out/name}: {n} faces' + (', no labels' if name == 'aflw_test' else '') + (f', {kept} of them cropped before from the same files' if kept else ''))
-        bad += wrong
-    if bad: print(f'{len(bad)} left out:', *(f'  {printable(name):24} {why}' for name, why in bad[:20]), *(['  ...'] if len(bad) > 20 else []), sep='\n')
+        _report(out/name, n, kept, name != 'aflw_test')
+        more += wrong
+    _report_left_out(bad + more)

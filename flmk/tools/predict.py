@@ -9,6 +9,7 @@ __all__ = ['flmk_predict']
 import os, sys
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 
 from fastcore.script import Param
 
@@ -22,21 +23,28 @@ from ..inference.video import predict_video, Tracker
 from ..predictor import load_predictor
 
 # %% ../../nbs/tools/03_predict.ipynb #9c70dd76
-def _plan(photos, videos, out, format, draw, blur, crop_out, overwrite):
-    "Names of all outputs: the photographs' table, the videos' tables, and the options of `write_copies` for each photograph and video."
-    piped, names = str(out) == '-', [f'camera{v}' if isinstance(v, int) else v for v in videos]
-    if piped and (draw or blur): raise InputError('--out - leaves no folder for --draw and --blur: give a folder by --out')
-    if piped and len(videos) + bool(photos) > 1: raise InputError('--out - takes one table, and photographs and each video have their own: give a folder by --out')
-    table = '-' if piped else Path(out)/f'faces.{format}'
-    tables = ['-']*len(names) if piped else copy_names(names, out, f'.{format}', ['faces'] if photos else [])
-    where = lambda kind, files, suffix, folder: dict.fromkeys(files) if not kind else dict(zip(files, copy_names(files, folder, suffix)))
-    copies = []
-    for files, suffix in (photos, '.jpg'), (names, '.mp4'):
-        drawn, blurred = where(draw, files, suffix, Path(out)/'drawn'), where(blur, files, suffix, Path(out)/'blurred')
-        crops = where(crop_out and suffix == '.jpg', files, suffix, crop_out)
-        copies.append([dict(drawn=drawn[f], blurred=blurred[f], crops=crops[f], style=draw) for f in files])
-    written = [o for o in ([table] if photos else []) + tables if o != '-']
-    for p in written + [c[k] for c in sum(copies, []) for k in ('drawn', 'blurred') if c[k]]: check_new(p, overwrite)
+def _copies(files, suffix, o):
+    "For each photograph or video, the options of `write_copies`: where its copies go, and how they are drawn."
+    where = lambda wanted, folder: copy_names(files, folder, suffix) if wanted else [None]*len(files)
+    drawn, blurred = where(o.draw, Path(o.out)/'drawn'), where(o.blur, Path(o.out)/'blurred')
+    crops = where(o.crop_out and suffix == '.jpg', o.crop_out)
+    return [dict(drawn=d, blurred=b, crops=c, style=o.draw) for d, b, c in zip(drawn, blurred, crops)]
+
+# %% ../../nbs/tools/03_predict.ipynb #d89fc192
+def _check_pipe(photos, videos, o):
+    "Raises `InputError` where more is asked for than a pipe can take."
+    if o.draw or o.blur: raise InputError('--out - leaves no folder for --draw and --blur: give a folder by --out')
+    if len(videos) + bool(photos) > 1: raise InputError('--out - takes one table, and photographs and each video have their own: give a folder by --out')
+
+def _plan(photos, videos, o):
+    "The photographs' table, the videos' tables, and the copies of the photographs and of the videos; raises `InputError` where one is there already."
+    names, piped = [f'camera{v}' if isinstance(v, int) else v for v in videos], str(o.out) == '-'
+    if piped: _check_pipe(photos, videos, o)
+    table = '-' if piped else Path(o.out)/f'faces.{o.format}'
+    tables = ['-']*len(names) if piped else copy_names(names, o.out, f'.{o.format}', ['faces'] if photos else [])
+    copies = _copies(photos, '.jpg', o), _copies(names, '.mp4', o)
+    written = [p for p in [table]*bool(photos) + tables if p != '-'] + [c[k] for c in sum(copies, []) for k in ('drawn', 'blurred') if c[k]]
+    for p in written: check_new(p, o.overwrite)
     return table, tables, *copies
 
 # %% ../../nbs/tools/03_predict.ipynb #06e93f7d
@@ -49,15 +57,19 @@ def _predict_job(job, model_path, detector, options):
     try: return predict_file(*_loaded(model_path, detector), path, copies, **options), None
     except InputError as e: return [], str(e)
 
+# %% ../../nbs/tools/03_predict.ipynb #84d197ce
 def _absolute(path):
     "A file's whole path, for workers that run in another folder; None and a detector's name stay as they are."
     return os.path.abspath(path) if path and os.path.exists(path) else path
 
-def _predict_photos(photos, copies, table, model_path, detector, options, workers, scheduler):
+def _face_options(o): return dict(flip=o.flip, min_score=o.min_score, min_size=o.min_size)
+
+def _predict_photos(photos, copies, table, o):
     "All photographs into one table; returns those without a face and why some failed."
-    without, failed, job = [], [], partial(_predict_job, model_path=_absolute(model_path), detector=_absolute(detector), options=options)
+    without, failed = [], []
+    job = partial(_predict_job, model_path=_absolute(o.model_path), detector=_absolute(o.detector), options=dict(_face_options(o), crops=o.crops))
     jobs = [(os.path.abspath(p), {k: v if k == 'style' else v and os.path.abspath(v) for k, v in c.items()}) for p, c in zip(photos, copies)]
-    results = process_map(job, jobs, workers, scheduler)
+    results = process_map(job, jobs, o.workers, o.scheduler)
     for path, (faces, why) in progress(zip(photos, results), total=len(photos), label='photographs'):
         if why: failed.append(why.replace(os.path.abspath(path), str(path)))
         elif faces: table.add(dict(image=str(path)), faces)
@@ -71,6 +83,14 @@ def _few(names, n=10):
     "Some names for one line."
     names = list(map(printable, names))
     return ', '.join(names[:n]) + (f' and {len(names) - n} more' if len(names) > n else '')
+
+# %% ../../nbs/tools/03_predict.ipynb #733f5dd3
+def _photos_to_table(photos, copies, path, settings, o):
+    "All photographs into a table of their own, and a word about it; returns why some failed."
+    with TableWriter(path, **settings) as table: without, failed = _predict_photos(photos, copies, table, o)
+    _say(f'{table.rows} face(s) in {len(photos) - len(failed)} image(s)' + ('' if str(path) == '-' else f': {path}'))
+    if without: _say(f'no face found in {len(without)} image(s): {_few(without)}')
+    return failed
 
 # %% ../../nbs/tools/03_predict.ipynb #58fcc571
 def _paints(drawn, blurred, style, crops):
@@ -88,8 +108,41 @@ def _predict_video(video, tracker, path, copies, seconds, settings):
         _, n, rate = predict_video(tracker, video, add, _paints(**copies), seconds)
     _say(f'{video}: {n} frames, {len(numbers)} face(s), {rate:.1f} frames a second' + ('' if str(path) == '-' else f', {path}'))
 
+# %% ../../nbs/tools/03_predict.ipynb #ea5c549f
+def _checked(o):
+    "The options; raises `InputError` for one that makes no sense."
+    if o.format not in ('csv', 'json'): raise InputError(f'format is {o.format!r}: choose csv or json')
+    if o.draw is True: o.draw = 'points'
+    if o.draw and o.draw not in DRAW_STYLES: raise InputError(f'draw is {o.draw!r}: choose points, mesh or boxes')
+    if not o.paths and o.camera is None: raise InputError('nothing to predict: give photographs, videos or folders, or --camera 0')
+    return o
+
+def _sort_inputs(o):
+    "The photographs and the videos; a camera, by its number, is one of the latter."
+    files = find_files([o.paths] if isinstance(o.paths, (str, Path)) else o.paths, o.recursive)
+    videos = [p for p in files if p.suffix.lower() in VIDEO_SUFFIXES]
+    return [p for p in files if p not in videos], videos + ([] if o.camera is None else [o.camera])
+
+# %% ../../nbs/tools/03_predict.ipynb #6965d5b1
+def _raise_failures(failed, n):
+    "Raises `InputError` where some of n files could not be read."
+    if not failed: return
+    if len(failed) > 1: _say('not read:', *failed[1:])
+    raise InputError(f'{len(failed)} of {n} could not be read: {failed[0]}' + (' (the others are named above)' if len(failed) > 1 else ''))
+
+def _run(photos, videos, o):
+    "What `flmk_predict` does once its options are checked."
+    path, paths, photo_copies, video_copies = _plan(photos, videos, o)
+    model, detector = load_predictor(o.model_path), FaceDetector(o.detector)          # a wrong file is refused before anything is written
+    settings = dict(format=o.format, overwrite=o.overwrite, model=str(o.model_path or 'flmk'), scheme=model_scheme(model))
+    failed = _photos_to_table(photos, photo_copies, path, settings, o) if photos else []
+    for video, to, copies in zip(videos, paths, video_copies):
+        try: _predict_video(video, Tracker(model, detector, o.smooth, **_face_options(o)), to, copies, o.seconds, settings)
+        except InputError as e: failed.append(str(e))
+    _raise_failures(failed, len(photos) + len(videos))
+
 # %% ../../nbs/tools/03_predict.ipynb #ea1d3e3a
-@cli(min_score=(0., 1.), min_size=(0, 100_000), seconds=(.01, 86_400.), workers=(1, 256), camera=(0, 99))
+@cli(min_score=(0., 1.), min_size=(0, 100_000))
 def flmk_predict(
     paths:Param('photographs, videos, folders of them, or patterns', str, nargs='*', opt=False)=(),
     model_path:str=None,           # a saved model, or a file of flmk_export; without it, the one inside the package
@@ -112,28 +165,5 @@ def flmk_predict(
     flip:bool=True,                # average with the prediction for the mirror image
 ):
     "Find the faces of photographs and videos and predict 68 landmarks and the head pose of each."
-    if format not in ('csv', 'json'): raise InputError(f'format is {format!r}: choose csv or json')
-    draw = 'points' if draw is True else draw
-    if draw and draw not in DRAW_STYLES: raise InputError(f'draw is {draw!r}: choose points, mesh or boxes')
-    if not paths and camera is None: raise InputError('nothing to predict: give photographs, videos or folders, or --camera 0')
-    files = find_files([paths] if isinstance(paths, (str, Path)) else paths, recursive)
-    videos = [p for p in files if p.suffix.lower() in VIDEO_SUFFIXES] + ([] if camera is None else [camera])
-    return _run([p for p in files if p not in videos], videos, model_path, detector, seconds, smooth, workers, scheduler,
-        dict(out=out, draw=draw, blur=blur, crop_out=crop_out), dict(format=format, overwrite=overwrite), dict(flip=flip, min_score=min_score, min_size=min_size), crops)
-
-# %% ../../nbs/tools/03_predict.ipynb #6f1b31fa
-def _run(photos, videos, model_path, detector, seconds, smooth, workers, scheduler, outputs, table, options, crops):
-    "What `flmk_predict` does once its options are checked."
-    path, paths, photo_copies, video_copies = _plan(photos, videos, **outputs, **table)
-    model, found = load_predictor(model_path), FaceDetector(detector)          # a wrong file is refused before anything is written
-    settings, failed = dict(**table, model=str(model_path or 'flmk'), scheme=model_scheme(model)), []
-    if photos:
-        with TableWriter(path, **settings) as rows:
-            without, failed = _predict_photos(photos, photo_copies, rows, model_path, detector, dict(options, crops=crops), workers, scheduler)
-        _say(f'{rows.rows} face(s) in {len(photos) - len(failed)} image(s)' + ('' if str(path) == '-' else f': {path}'))
-        if without: _say(f'no face found in {len(without)} image(s): {_few(without)}')
-    for video, to, copies in zip(videos, paths, video_copies):
-        try: _predict_video(video, Tracker(model, found, smooth, **options), to, copies, seconds, settings)
-        except InputError as e: failed.append(str(e))
-    if len(failed) > 1: _say('not read:', *failed[1:])
-    if failed: raise InputError(f'{len(failed)} of {len(photos) + len(videos)} could not be read: {failed[0]}' + (' (the others are named above)' if len(failed) > 1 else ''))
+    o = _checked(SimpleNamespace(**locals()))
+    return _run(*_sort_inputs(o), o)
