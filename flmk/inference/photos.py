@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ..core.crop import crop_around_box, crop_around_points, face_roll, square_overlap
-from ..core.files import atomic_write, image_size, IMAGE_SUFFIXES, InputError, read_image, VIDEO_SUFFIXES
+from ..core.files import atomic_write, image_size, IMAGE_SUFFIXES, InputError, MAX_PIXELS, read_image, VIDEO_SUFFIXES
 from ..core.points import draw_points, IBUG68, REFERENCE_SHAPE
 from .faces import find_faces
 from .landmarks import Crop, crop_to_input, max_sigma, mean_sigma, model_scheme, predict_crops, upright_square
@@ -214,11 +214,11 @@ def write_copies(
         for f in faces: write_jpeg(Path(crops).with_stem(f'{Path(crops).stem}_{f.face}'), upright_crop(img, f))
 
 # %% ../../nbs/inference/03_photos.ipynb #83397673
-def _predict_crop_file(model, path, flip):
+def _predict_crop_file(model, path, flip, max_pixels):
     "The one face of a crop's file."
-    w, h = image_size(path)
+    w, h = image_size(path, max_pixels)
     _check_side(w, h)
-    points, sigma = predict_crops(model, [path], flip)
+    points, sigma = predict_crops(model, [path if w*h <= MAX_PIXELS else read_image(path, max_pixels)], flip)
     return face_records([(0, 0, w, h)], [np.nan], points, sigma, model_scheme(model))
 
 def predict_file(
@@ -227,12 +227,13 @@ def predict_file(
     path,        # an image file
     copies={},   # options of `write_copies`
     crops=False, # is it a face crop, to be used as it is? It is then read as `predict_crops` reads files
+    max_pixels=MAX_PIXELS, # a picture with more is refused
     **options    # of `predict_photo`
 ): # list of `Face`; raises `InputError`, which names the file
     "The faces of an image file."
     try:
-        img = None if crops and not any(copies.get(k) for k in ('drawn', 'blurred', 'crops')) else read_image(path)
-        faces = _predict_crop_file(model, path, options.get('flip', True)) if crops else predict_photo(model, detector, img, **options)
+        img = None if crops and not any(copies.get(k) for k in ('drawn', 'blurred', 'crops')) else read_image(path, max_pixels)
+        faces = _predict_crop_file(model, path, options.get('flip', True), max_pixels) if crops else predict_photo(model, detector, img, **options)
         if img is not None: write_copies(img, faces, **copies)
         return faces
     except InputError as e: raise e if str(path) in str(e) else InputError(f'{path}: {e}') from e

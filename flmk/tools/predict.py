@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 from fastcore.script import Param
 
-from ..core.files import cli, InputError, printable, progress, VIDEO_SUFFIXES
+from ..core.files import cli, InputError, MAX_PIXELS, printable, progress, VIDEO_SUFFIXES
 from ..core.parallel import process_map
 from ..inference.faces import FaceDetector
 from ..inference.landmarks import model_scheme
@@ -67,7 +67,7 @@ def _face_options(o): return dict(flip=o.flip, min_score=o.min_score, min_size=o
 def _predict_photos(photos, copies, table, o):
     "All photographs into one table; returns those without a face and why some failed."
     without, failed = [], []
-    job = partial(_predict_job, model_path=_absolute(o.model_path), detector=_absolute(o.detector), options=dict(_face_options(o), crops=o.crops))
+    job = partial(_predict_job, model_path=_absolute(o.model_path), detector=_absolute(o.detector), options=dict(_face_options(o), crops=o.crops, max_pixels=o.max_pixels))
     jobs = [(os.path.abspath(p), {k: v if k == 'style' else v and os.path.abspath(v) for k, v in c.items()}) for p, c in zip(photos, copies)]
     results = process_map(job, jobs, o.workers, o.scheduler)
     for path, (faces, why) in progress(zip(photos, results), total=len(photos), label='photographs'):
@@ -155,6 +155,7 @@ def flmk_predict(
     detector:str=None,             # haar for OpenCV's cascades, or a model file such as YuNet's; without it, the one inside the package searches
     min_score:float=0.,            # leave out faces to which the detector gives a lower score
     min_size:int=0,                # leave out smaller faces, in pixels
+    max_pixels:int=MAX_PIXELS,     # refuse photographs with more
     camera:int=None,               # number of a camera, until Ctrl-C or --seconds
     seconds:float=None,            # stop a video after so many
     recursive:bool=False,          # search the folders' folders, too

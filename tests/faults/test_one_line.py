@@ -3,6 +3,7 @@ import os
 import pickle
 import shutil
 import signal
+import stat
 import subprocess
 import time
 import zipfile
@@ -12,6 +13,7 @@ from threading import Thread
 import numpy as np
 import pytest
 from conftest import content, root, TRAIN
+from PIL import Image
 from shell import call, fine, Job, refused
 
 from flmk.core.files import InputError, locked_folder
@@ -21,12 +23,13 @@ LANDMARKS = root/'flmk/assets/landmarks.onnx'
 is_root = os.geteuid() == 0
 
 
-@pytest.mark.parametrize('made', ['pipe', 'folder', 'device', 'loop', 'nothing'])
+@pytest.mark.parametrize('made', ['pipe', 'socket', 'folder', 'device', 'loop', 'nothing'])
 def test_no_regular_file(made, source, data, model, face, tmp_path):
     "Nothing waits for the other end of a pipe."
     def make(name):
         path = tmp_path/name; path.parent.mkdir(parents=True, exist_ok=True)
         if made == 'pipe': os.mkfifo(path)
+        if made == 'socket': os.mknod(path, stat.S_IFSOCK | 0o600)
         if made == 'folder': path.mkdir()
         if made == 'device': path.symlink_to('/dev/zero')
         if made == 'loop': path.symlink_to(path.name)
@@ -58,6 +61,16 @@ def test_gs_is_not_run(face, model, tmp_path):
         done = call(*args, env=env)                              # a table of photographs says in a second line how many faces it has
         assert done.returncode == 2 and 'Traceback' not in done.stderr and 'face.jpg' in done.stderr and 'no image, or not of a format' in done.stderr, done
     assert not (tmp_path/'gs-ran').exists()
+
+
+def test_an_option_raises_the_limit_of_pixels(tmp_path):
+    "A picture of 64.8 million pixels is refused, and taken where the user says so, as a crop and as a photograph."
+    Image.new('1', (8100, 8000)).save(tmp_path/'large.png')
+    for kind in ['--crops'], []:
+        done = call('flmk_predict', tmp_path/'large.png', '--out', tmp_path/'out', *kind, '--overwrite')
+        assert done.returncode == 2 and '8100 x 8000 pixels, more than 64,000,000' in done.stderr and 'Traceback' not in done.stderr, done
+        done = fine(call('flmk_predict', tmp_path/'large.png', '--out', tmp_path/'out', *kind, '--overwrite', '--max_pixels', 65_000_000))
+        assert len((tmp_path/'out/faces.csv').read_text().splitlines()) == 1 + bool(kind)
 
 
 def spoil(saved, **changes):
