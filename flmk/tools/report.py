@@ -22,7 +22,7 @@ from fastcore.xml import (Body, Caption, Figcaption, Figure, H1, H2, Head, Html,
                           Table, Tbody, Td, Th, Thead, Title, to_xml, Tr)
 
 from ..core.crop import letterbox, to_letterbox
-from ..core.files import atomic_write, cli, InputError, read_image
+from ..core.files import atomic_write, cli, InputError, read_image, read_regular
 from ..core.points import draw_points
 from ..eval import (AUC_THRESHOLD, baseline_rows, baseline_scores, EvalScores, evaluate, FAILURE_THRESHOLD, format_cell, plain_label, plot_ced,
                        plot_error_by_part, score_row, to_csv, to_markdown, worst_faces, yaw_region_rows)
@@ -36,8 +36,9 @@ def read_training_log(
     "The `train.logs` of the training that saved this model: beside it, or beside its folder `best_model`."
     folder = Path(model_path).resolve().parent
     path = (folder.parent if folder.name == 'best_model' else folder)/'train.logs'
-    try: rows = list(csv.DictReader(path.read_text().splitlines()))
-    except (OSError, UnicodeDecodeError): return None
+    try:
+        with read_regular(path, 10_000_000) as f: rows = list(csv.DictReader(f.read().decode().splitlines()))
+    except (InputError, UnicodeDecodeError, csv.Error): return None
     try: return {k: [float(r[k]) for r in rows] for k in ('epoch', 'train_loss', 'valid_loss', 'nme')} if rows else None
     except (KeyError, TypeError, ValueError): return None
 

@@ -1,6 +1,7 @@
 "What is parsed, by hypothesis: from any bytes, and from good files with a few bytes changed, comes a result or an `InputError`; nothing else, and nothing that hangs."
 import io
 import json
+import os
 import string
 import struct
 import zipfile
@@ -123,6 +124,11 @@ def test_any_training_log(tmp_path_factory, data):
     (folder/'train.logs').write_bytes(data)
     log = read_training_log(folder/'best.pth.tar')
     assert log is None or len({len(v) for v in log.values()}) == 1
+
+
+def test_a_training_log_that_is_a_pipe(tmp_path):
+    os.mkfifo(tmp_path/'train.logs')
+    assert read_training_log(tmp_path/'best.pth.tar') is None
 
 
 NUMBERS = {name: [a for a in anno_parser(getattr(import_module(f'flmk.{module}'), name).__wrapped__, name)._actions if a.type in (int, float)] for name, module in COMMANDS.items()}
