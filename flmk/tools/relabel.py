@@ -6,13 +6,13 @@
 __all__ = ['relabel', 'relabel_folder']
 
 # %% ../../nbs/tools/07_relabel.ipynb #847a2604
-import shutil
+import hashlib, shutil
 from pathlib import Path
 
 import numpy as np
 
 from ..core.annotations import read_labelled, write_annotations
-from ..core.files import cli, InputError
+from ..core.files import claim_folder, cli, locked_folder
 from ..core.points import REGIONS
 from ..inference.landmarks import predict_crops
 from ..predictor import load_predictor
@@ -36,14 +36,15 @@ def relabel_folder(
     source:str,     # folder with annot.pkl and images
     out:str,        # folder for the same images with moved labels
 ):
-    "Write a training folder anew with its labels in a model's definition."
-    source, out = Path(source), Path(out)
-    if out.exists(): raise InputError(f'{out} is there already: choose another folder')
+    "Write a training folder anew with its labels in a model's definition; annot.pkl comes last. Raises `InputError` where the folder holds anything else."
+    source, out, model = Path(source), Path(out), load_predictor(model_path)
     paths, true = read_labelled(source)
-    moved, offset = relabel(load_predictor(model_path), paths, true)
-    out.mkdir(parents=True)
-    for p in paths: shutil.copyfile(p, out/p.name)
-    write_annotations(out, [p.name for p in paths], moved)
+    mine = dict(source=str(source.resolve()), model_sha256=hashlib.sha256(Path(model_path).read_bytes()).hexdigest())
+    with locked_folder(out):
+        claim_folder(out, mine, 'relabel.json', 'flmk.tools.relabel')
+        moved, offset = relabel(model, paths, true)
+        for p in paths: shutil.copyfile(p, out/p.name)
+        write_annotations(out, [p.name for p in paths], moved)
     print(f'{out}: {len(paths)} faces; moved, in % of the box:', ', '.join(f'{k} {100*np.linalg.norm(offset[v], axis=1).mean():.1f}' for k, v in REGIONS.items()))
 
 if __name__ == '__main__' and __spec__: relabel_folder()      # python -m flmk.tools.relabel; a notebook has no spec
