@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 import flmk
 from ..core.files import InputError, MAX_MODEL_BYTES, read_regular
-from .landmarks import _check_graph, run_onnx
+from .landmarks import _open_session, run_onnx
 
 # %% ../../nbs/inference/05_detector.ipynb #0ab1cb7a
 DETECTOR_STRIDES = 8, 16, 32   # pixels a cell
@@ -33,6 +33,7 @@ def decode_map(
     five = middle[:, None] + 4*stride*found[:, 4:].reshape(-1, 5, 2)
     return np.hstack([corner, side, side, five.reshape(-1, 10), found[:, :1]])
 
+# %% ../../nbs/inference/05_detector.ipynb #01511ebd
 def decode_maps(
     maps,            # of one picture: (h, w, 14) for each of `DETECTOR_STRIDES`
     threshold:float, # least score
@@ -76,18 +77,13 @@ def is_detector(
     "Is it a detector of ours? Says nothing about whether it is whole."
     return all(name.encode() in content for name in _OUTPUTS)
 
+# %% ../../nbs/inference/05_detector.ipynb #b6f35517
 def load_detector(
     path,          # file written by `flmk.detect.export_detector`
     threads:int=0, # of one picture; 0 leaves the choice to ONNX Runtime
 ): # an onnxruntime.InferenceSession
     "Load a detector on the CPU; raises `InputError` for a missing, corrupt, oversized or foreign file."
-    import onnxruntime as ort
-    content = read_regular(path, MAX_MODEL_BYTES + 1).read()
-    _check_graph(content, path)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 4
-    try: session = ort.InferenceSession(content, options, providers=['CPUExecutionProvider'])
-    except Exception as e: raise InputError(f'{path} is not an ONNX file, or only a part of one: copy it again') from e
+    session = _open_session(read_regular(path, MAX_MODEL_BYTES + 1).read(), path, threads)
     takes = [(o.name, o.type) for o in session.get_inputs()]
     gives = [(o.name, o.type, o.shape[-1]) for o in session.get_outputs()]
     if takes != [('images', 'tensor(uint8)')] or gives != [(n, 'tensor(float)', 14) for n in _OUTPUTS]:

@@ -62,6 +62,7 @@ def _own_file(path):
     "Is it a file of `flmk.detect.export_detector`?"
     return Path(path).is_file() and is_detector(read_regular(path, MAX_MODEL_BYTES + 1).read())
 
+# %% ../../nbs/inference/01_faces.ipynb #bd1408ce
 DETECTOR_THRESHOLD = .3   # least score of our own detector; the landmarks' sigma sorts out the rest
 
 def _finder(path):

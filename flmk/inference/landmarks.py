@@ -33,6 +33,7 @@ def _varint(data, k):
         value |= (byte & 127) << shift; shift += 7
         if byte < 128: return value, k
 
+# %% ../../nbs/inference/00_landmarks.ipynb #6b10d7fe
 def _fields(data):
     "A generator of pairs of a message: the field's number, and its bytes (a memoryview) or its number."
     data, k = memoryview(data), 0
@@ -52,6 +53,7 @@ ADMITTED_OPERATORS = frozenset("""Add AveragePool BatchNormalization Cast Clip C
 Identity LeakyRelu Log MatMul Max MaxPool Min Mul Neg PRelu Pow Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape Resize Shape Sigmoid Slice Softmax Softplus Split Sqrt
 Squeeze Sub Tanh Transpose Unsqueeze""".split())
 
+# %% ../../nbs/inference/00_landmarks.ipynb #082e67ac
 def graph_operators(
     content:bytes, # of an ONNX file
 ): # set of names; `domain::name` for those that are not ONNX's own
@@ -76,6 +78,7 @@ def _read_scheme(said, path):
     try: return scheme_from_dict(json.loads(said['scheme'])) if 'scheme' in said else IBUG68
     except (InputError, ValueError, RecursionError) as e: raise InputError(f'{path} has a scheme in its metadata that makes no sense ({e}): export your model anew with flmk_export') from e
 
+# %% ../../nbs/inference/00_landmarks.ipynb #31e6ef5b
 def _check_contract(session, path):
     "The metadata of a session, its `img_size` a number and its `scheme` a LandmarkScheme; raises `InputError` where the graph is another's."
     said = session.get_modelmeta().custom_metadata_map
@@ -99,6 +102,7 @@ def seal_onnx(
     "Add a checksum, which `load_onnx` compares."
     return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
 
+# %% ../../nbs/inference/00_landmarks.ipynb #42a107c5
 def _is_damaged(content):
     "Does a sealed file have other bytes than those that were sealed?"
     before, seal, digest = content[:-64 - len(_SEAL)], content[-64 - len(_SEAL):-64], content[-64:]
@@ -114,18 +118,23 @@ def _check_graph(content, name):
     if others: raise InputError(f'{name} has operators that a landmark network does not need, {", ".join(sorted(others)[:3])}: export your model with flmk_export')
 
 # %% ../../nbs/inference/00_landmarks.ipynb #57df15cf
+def _open_session(content, name, threads):
+    "An onnxruntime.InferenceSession of a checked graph on the CPU; raises `InputError` as `_check_graph` does."
+    import onnxruntime as ort
+    _check_graph(content, name)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 4
+    try: return ort.InferenceSession(content, options, providers=['CPUExecutionProvider'])
+    except Exception as e: raise InputError(f'{name} is not an ONNX file, or only a part of one: export or copy it again') from e
+
+# %% ../../nbs/inference/00_landmarks.ipynb #98546cdd
 def load_onnx(
     path,          # file written by `flmk_export`, or its content as bytes
     threads:int=0, # of one prediction; 0 leaves the choice to ONNX Runtime
 ): # an onnxruntime.InferenceSession, and what the file says about itself
     "Load a landmark graph on the CPU; raises `InputError` for a missing, corrupt, oversized or foreign file."
-    import onnxruntime as ort
     name, content = ('the export', path) if isinstance(path, bytes) else (path, read_regular(path, MAX_MODEL_BYTES + 1).read())
-    _check_graph(content, name)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 4
-    try: session = ort.InferenceSession(content, options, providers=['CPUExecutionProvider'])
-    except Exception as e: raise InputError(f'{name} is not an ONNX file, or only a part of one: export or copy it again') from e
+    session = _open_session(content, name, threads)
     return session, _check_contract(session, name)
 
 # %% ../../nbs/inference/00_landmarks.ipynb #55d876bb
@@ -174,6 +183,7 @@ def model_scheme(
     "What the points of a model are."
     return getattr(model, 'scheme', IBUG68)
 
+# %% ../../nbs/inference/00_landmarks.ipynb #6215f4ca
 @cache
 def default_model():
     "The `OnnxPredictor` of the model inside the package; one for all."
@@ -216,6 +226,7 @@ def _reduced_part(image, m, size):
     part = image[low[1]:low[1] + h*k, low[0]:low[0] + w*k]
     return cv2.resize(part, (int(w), int(h)), interpolation=cv2.INTER_AREA) if k > 1 and part.size else part, low, k
 
+# %% ../../nbs/inference/00_landmarks.ipynb #c0db16cc
 def crop_to_input(
     image:np.ndarray, # (height, width, 3) uint8, RGB
     square,           # left, top, side in its pixels, or None for the whole image
@@ -263,6 +274,7 @@ def _own_angle(points, scheme, angle):
     full = np.zeros((68, 2)); full[list(where)] = points[list(where.values())]
     return float(face_roll(five_points(full)))
 
+# %% ../../nbs/inference/00_landmarks.ipynb #8ad9f678
 def upright_square(
     points,        # (68, 2) in pixels, or as many as the scheme has
     scheme=IBUG68, # what the points are
@@ -280,6 +292,7 @@ def _whole_square(image):
     side = max(h, w)
     return (w - side)//2, (h - side)//2, side
 
+# %% ../../nbs/inference/00_landmarks.ipynb #a273dae6
 def refine_crop(
     crop,          # the first `Crop`
     points,        # (68, 2) that were found in it, in the image's pixels
@@ -292,27 +305,27 @@ def refine_crop(
     return Crop(crop.image, square, angle) if believed else crop
 
 # %% ../../nbs/inference/00_landmarks.ipynb #fa5d3f51
-def _predict_views(model, crops, inputs, flip):
-    "Points and sigma in the pixels of each crop's image; `inputs` are pairs of `crop_to_input`."
-    squares, maps = zip(*inputs)
+def _predict_views(model, crops, flip):
+    "Points and sigma in the pixels of each crop's image; `crops` are pairs of a network's input and its map, as of `crop_to_input`."
+    squares, maps = zip(*crops)
     points, sigma = predict_inputs(model, np.stack(squares), flip)
     scales = np.sqrt([abs(np.linalg.det(m[:, :2])) for m in maps])
     return np.stack([map_points(p, m) for p, m in zip(points, maps)]), sigma*scales[:, None]
 
-def _input_of(crop, size): return crop_to_input(crop.image, crop.square, size, crop.angle)
+# %% ../../nbs/inference/00_landmarks.ipynb #74abd17a
+def _open_and_cut(crop, size, least):
+    "What `_predict_batch` takes, of anything that `predict_crops` takes: a `Crop`, its input and map, the reduction of its image."
+    crop, reduction = _open_crop(crop, least)
+    return crop, crop_to_input(crop.image, crop.square, size, crop.angle), reduction
 
 def _predict_batch(model, opened, flip, refine):
     "Points and sigma of one batch of what `_open_and_cut` returned, in the pixels of each file or array."
     crops, inputs, reductions = zip(*opened)
-    points, sigma = _predict_views(model, crops, inputs, flip)
+    points, sigma = _predict_views(model, inputs, flip)
     if refine:
-        crops = [refine_crop(c, p, model_scheme(model)) for c, p in zip(crops, points)]
-        points, sigma = _predict_views(model, crops, [_input_of(c, model.img_size) for c in crops], flip)
+        tighter = [refine_crop(c, p, model_scheme(model)) for c, p in zip(crops, points)]
+        points, sigma = _predict_views(model, [crop_to_input(c.image, c.square, model.img_size, c.angle) for c in tighter], flip)
     return np.stack([resize_points(p, r) for p, r in zip(points, reductions)]), sigma*np.array(reductions)[:, None]
-
-def _open_and_cut(crop, size, least):
-    crop, reduction = _open_crop(crop, least)
-    return crop, _input_of(crop, size), reduction
 
 # %% ../../nbs/inference/00_landmarks.ipynb #a64aa5a2
 def predict_crops(
@@ -345,6 +358,7 @@ def mean_sigma(
     "How unsure a prediction is as a whole."
     return sigma.mean(-1)*100 / np.array([crop_around_points(p, *crop)[2] for p in points], float).reshape(-1)
 
+# %% ../../nbs/inference/00_landmarks.ipynb #ec1596bf
 def max_sigma(
     model, # an `OnnxPredictor` or a `TorchPredictor`
 ): # percent of the crop's side

@@ -23,21 +23,25 @@ from .landmarks import Crop, crop_to_input, max_sigma, mean_sigma, model_scheme,
 from .tables import face_records
 
 # %% ../../nbs/inference/03_photos.ipynb #8d885b79
+def _files_of(given, recursive):
+    "The images and videos of a folder, by name; the file itself; or what a pattern matches."
+    seen = lambda p: not p.name.startswith('.') and p.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES and p.is_file()
+    p = Path(given)
+    if p.is_dir(): return sorted(o for o in (p.rglob('*') if recursive else p.iterdir()) if seen(o))
+    return [p] if p.exists() else sorted(map(Path, glob.glob(given, recursive=recursive)))
+
+# %% ../../nbs/inference/03_photos.ipynb #b2df1860
 def find_files(
     paths,           # files, folders and glob patterns
     recursive=False, # look into the folders' folders, too?
 ): # list of Path, each once, in the order given and by name
     "The images and videos that the paths mean; raises `InputError` for one that means nothing."
-    found = []
-    seen = lambda p: not p.name.startswith('.') and p.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES and p.is_file()
-    for given in map(str, paths):
-        p = Path(given)
-        if p.is_dir(): some = sorted(o for o in (p.rglob('*') if recursive else p.iterdir()) if seen(o))
-        else: some = [p] if p.exists() else sorted(map(Path, glob.glob(given, recursive=recursive)))
+    found = {given: _files_of(given, recursive) for given in map(str, paths)}
+    for given, some in found.items():
+        if some: continue
         hint = '' if recursive else '; --recursive looks into its folders, too'
-        if not some: raise InputError(f'{given} holds no image or video{hint}' if p.is_dir() else f'{given} is missing: give files, folders or patterns')
-        found += some
-    return list(dict.fromkeys(found))
+        raise InputError(f'{given} holds no image or video{hint}' if Path(given).is_dir() else f'{given} is missing: give files, folders or patterns')
+    return list(dict.fromkeys(p for some in found.values() for p in some))
 
 # %% ../../nbs/inference/03_photos.ipynb #85bed3c8
 SURE_SCORE = .55   # of a detector, from which on the landmarks' threshold alone decides
@@ -54,6 +58,14 @@ def sigma_limits(
     weak = np.isfinite(five).all((1, 2)) & (np.asarray(scores) < SURE_SCORE)
     return np.where(weak, limits*np.exp((np.asarray(scores) - SURE_SCORE)/.3), limits)
 
+# %% ../../nbs/inference/03_photos.ipynb #a952b280
+def _confirmed(squares, unsure, limits):
+    "Indices of faces, the surest first: each sure enough, and none mostly on a surer one."
+    kept = []
+    for k in np.argsort(unsure, kind='stable').tolist():
+        if not unsure[k] > limits[k] and all(square_overlap(squares[k], squares[o]) < .5 for o in kept): kept.append(k)
+    return kept
+
 # %% ../../nbs/inference/03_photos.ipynb #a65c87d6
 def predict_boxes(
     model,          # of `flmk.predictor.load_predictor`
@@ -69,10 +81,8 @@ def predict_boxes(
     angles = np.zeros(len(boxes)) if five is None else np.nan_to_num(face_roll(five))
     points, sigma = predict_crops(model, [Crop(img, crop_around_box(b), a) for b, a in zip(boxes, angles)], flip, refine)
     crop = model_scheme(model).crop
-    kept, squares, unsure = [], [crop_around_points(p, *crop) for p in points], mean_sigma(points, sigma, crop)
-    limits = sigma_limits(model, len(boxes), scores, five)
-    for k in np.argsort(unsure, kind='stable').tolist():
-        if keep_all or not unsure[k] > limits[k] and all(square_overlap(squares[k], squares[o]) < .5 for o in kept): kept.append(k)
+    squares, unsure = [crop_around_points(p, *crop) for p in points], mean_sigma(points, sigma, crop)
+    kept = range(len(boxes)) if keep_all else _confirmed(squares, unsure, sigma_limits(model, len(boxes), scores, five))
     kept = sorted(kept, key=lambda k: squares[k][0])
     return kept, points[kept], sigma[kept]
 
@@ -82,6 +92,7 @@ MIN_IMAGE_SIDE = 16   # pixels
 def _check_side(w, h):
     if min(h, w) < MIN_IMAGE_SIDE: raise InputError(f'{w} x {h} pixels are too few for a face: give at least {MIN_IMAGE_SIDE}')
 
+# %% ../../nbs/inference/03_photos.ipynb #d67f1ec3
 def predict_photo(
     model,          # of `flmk.predictor.load_predictor`
     detector,       # a `FaceDetector`
@@ -101,8 +112,6 @@ def predict_photo(
     return face_records(boxes[kept], scores[kept], points, sigma, model_scheme(model))
 
 # %% ../../nbs/inference/03_photos.ipynb #d3a52c9e
-DRAW_STYLES = 'points', 'mesh', 'boxes'
-
 @cache
 def mesh_triangles():
     "Triangles (n, 3) between the 68 points, as indices: a Delaunay triangulation of the average head seen from the front."
@@ -113,12 +122,16 @@ def mesh_triangles():
     gaps = abs(corners - places).max(-1)
     return gaps.argmin(-1)[gaps.min(-1).max(-1) < .05]
 
+# %% ../../nbs/inference/03_photos.ipynb #f4dff6e0
 def _draw_mesh(img, points, scheme=IBUG68):
     "The mesh's lines, on a copy."
     if scheme != IBUG68: raise InputError(f'a mesh is there for the iBUG 68, not for {scheme.name}: draw points or boxes')
     img, lines = img.copy(), np.round(points[mesh_triangles()]*16).astype(np.int32)
     cv2.polylines(img, list(lines), True, (90, 255, 210), max(1, round(np.ptp(points, 0).max()/200)), cv2.LINE_AA, 4)
     return img
+
+_styles = dict(points=draw_points, mesh=_draw_mesh)
+DRAW_STYLES = (*_styles, 'boxes')
 
 # %% ../../nbs/inference/03_photos.ipynb #a4d03170
 def _label(img, face):
@@ -128,6 +141,15 @@ def _label(img, face):
     cv2.rectangle(img, (x, y), (x + w - 1, y + h - 1), (255, 220, 0), thick)
     cv2.putText(img, str(face.face), (x + 3*thick, y + h - 4*thick), cv2.FONT_HERSHEY_SIMPLEX, max(w/250, .3), (255, 220, 0), thick, cv2.LINE_AA)
 
+# %% ../../nbs/inference/03_photos.ipynb #18b4dbd4
+def _draw_part(img, face, draw):
+    "Draw a face's points on the part of the image where it is, so that the lines suit its size; on the image itself."
+    left, top, side = crop_around_points(face.points, *face.scheme.crop)
+    (h, w), x0, y0 = img.shape[:2], max(left, 0), max(top, 0)
+    part = img[y0:max(min(top + side, h), y0), x0:max(min(left + side, w), x0)]
+    if part.size: part[:] = draw(part, face.points - (x0, y0), scheme=face.scheme)
+
+# %% ../../nbs/inference/03_photos.ipynb #1e2745a8
 def draw_faces(
     img:np.ndarray, # (height, width, 3) uint8, RGB
     faces,          # list of `Face`
@@ -137,13 +159,17 @@ def draw_faces(
     if style not in DRAW_STYLES: raise InputError(f'draw is {style!r}: choose {", ".join(DRAW_STYLES[:-1])} or {DRAW_STYLES[-1]}')
     img = img.copy()
     for f in faces:
-        left, top, side = crop_around_points(f.points, *f.scheme.crop)
-        h, w = img.shape[:2]
-        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, w), min(top + side, h)
-        if style != 'boxes' and x1 > x0 and y1 > y0:
-            img[y0:y1, x0:x1] = dict(points=draw_points, mesh=_draw_mesh)[style](img[y0:y1, x0:x1], f.points - (x0, y0), scheme=f.scheme)
+        if style != 'boxes': _draw_part(img, f, _styles[style])
         _label(img, f)
     return img
+
+# %% ../../nbs/inference/03_photos.ipynb #af5bfd9b
+def _blurred_area(face, w, h):
+    "A face's box and points with a margin, inside a picture of w x h pixels: left, top, right, bottom."
+    corners = np.vstack([face.points, face.box[:2], face.box[:2] + face.box[2:]])
+    low, high = corners.min(0), corners.max(0)
+    margin = .15*(high - low).max()
+    return *np.maximum(low - margin, 0).astype(int), *np.minimum(high + margin + 1, (w, h)).astype(int)
 
 # %% ../../nbs/inference/03_photos.ipynb #f20f8824
 def blur_faces(
@@ -154,10 +180,7 @@ def blur_faces(
     "Make faces unrecognisable: their boxes and points, with a margin, become patches of one colour."
     img, (h, w) = img.copy(), img.shape[:2]
     for f in faces:
-        corners = np.vstack([f.points, f.box[:2], f.box[:2] + f.box[2:]])
-        low, high = corners.min(0), corners.max(0)
-        margin = .15*(high - low).max()
-        (x0, y0), (x1, y1) = np.maximum(low - margin, 0).astype(int), np.minimum(high + margin + 1, (w, h)).astype(int)
+        x0, y0, x1, y1 = _blurred_area(f, w, h)
         if x1 <= x0 or y1 <= y0: continue
         patch = cv2.resize(img[y0:y1, x0:x1], (cells, cells), interpolation=cv2.INTER_AREA)
         img[y0:y1, x0:x1] = cv2.resize(patch, (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST)
@@ -199,6 +222,7 @@ def write_jpeg(
     "Write a JPEG of quality 92, whole or not at all."
     with atomic_write(path) as part: part.write_bytes(cv2.imencode('.jpg', img[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
 
+# %% ../../nbs/inference/03_photos.ipynb #21de4a55
 def write_copies(
     img:np.ndarray, # (height, width, 3) uint8, RGB
     faces,          # list of `Face`
@@ -221,6 +245,7 @@ def _predict_crop_file(model, path, flip, max_pixels):
     points, sigma = predict_crops(model, [path if w*h <= MAX_PIXELS else read_image(path, max_pixels)], flip)
     return face_records([(0, 0, w, h)], [np.nan], points, sigma, model_scheme(model))
 
+# %% ../../nbs/inference/03_photos.ipynb #b84ace5b
 def predict_file(
     model,       # of `flmk.predictor.load_predictor`
     detector,    # a `FaceDetector`

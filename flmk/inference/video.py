@@ -9,6 +9,7 @@ __all__ = ['ONE_EURO_SETTINGS', 'HYSTERESIS', 'REMEMBERED', 'MAX_FRAME_SIDE', 'O
 # %% ../../nbs/inference/04_video.ipynb #930a273d
 import contextlib, os, sys, time
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -76,6 +77,7 @@ def settle_crop(
     far = np.hypot(u + b/2 - x - a/2, v + b/2 - y - a/2)/a, abs(b/a - 1), turned
     return old if all(d < most for d, most in zip(far, HYSTERESIS)) else new
 
+# %% ../../nbs/inference/04_video.ipynb #de343597
 class Track:
     "One face that is followed."
     def __init__(self,
@@ -109,6 +111,7 @@ def update(self:Track,
     self.filter.beta = ONE_EURO_SETTINGS[1]/self.square[2]          # speed counts in sides of the crop, whatever their pixels
     return self.filter(points, t)
 
+# %% ../../nbs/inference/04_video.ipynb #62bb63b5
 @patch
 def expected(self:Track, t:float) -> np.ndarray:
     "Where its middle should be at t seconds: it goes on for half a second."
@@ -132,19 +135,23 @@ class Tracker:
         self.tracks, self.lost, self.searched, self.drifts, self.scheme = [], [], -np.inf, [], model_scheme(model)
         self.all, self.n = {}, -1                                                   # tracks by number; number of the frame
 
-    def __call__(self, frame:np.ndarray, t:float) -> list:
-        "The `Face`s of an RGB frame (height, width, 3) uint8 at t seconds; the number stays with a face while it is followed, and if it is found again soon."
-        self.n += 1
-        self.lost = [k for k in self.lost if t - k.t < REMEMBERED]
-        faces = self._follow(frame, t)
-        again = min(self.again, .15) if self.lost else self.again
-        if not self.tracks or t - self.searched >= again: faces += self._search(frame, t)
-        return faces
+# %% ../../nbs/inference/04_video.ipynb #fc91bb5a
+@patch
+def __call__(self:Tracker, frame:np.ndarray, t:float) -> list:
+    "The `Face`s of an RGB frame (height, width, 3) uint8 at t seconds; the number stays with a face while it is followed, and if it is found again soon."
+    self.n += 1
+    self.lost = [k for k in self.lost if t - k.t < REMEMBERED]
+    faces = self._follow(frame, t)
+    again = min(self.again, .15) if self.lost else self.again
+    if not self.tracks or t - self.searched >= again: faces += self._search(frame, t)
+    return faces
 
-    def lengths(self, number:int) -> dict:
-        "In how many frames a face was seen so far, and in how many it was missed since the first."
-        k = self.all[number]
-        return dict(seen=k.seen, missed=k.last - k.first + 1 - k.seen)
+# %% ../../nbs/inference/04_video.ipynb #378ad114
+@patch
+def lengths(self:Tracker, number:int) -> dict:
+    "In how many frames a face was seen so far, and in how many it was missed since the first."
+    k = self.all[number]
+    return dict(seen=k.seen, missed=k.last - k.first + 1 - k.seen)
 
 # %% ../../nbs/inference/04_video.ipynb #26e8d145
 def _merged(tracks, points, t):
@@ -154,6 +161,7 @@ def _merged(tracks, points, t):
     pairs = [(i, j) for j in range(len(tracks)) for i in range(j) if alike(i, j)]
     return {max(pair, key=lambda k: jumps[k]) for pair in pairs}
 
+# %% ../../nbs/inference/04_video.ipynb #b51a86a3
 @patch
 def _follow(self:Tracker, frame, t):
     "Faces of the tracks that are still good; the others are dropped, and remembered."
@@ -181,6 +189,7 @@ def _track_for(self:Tracker, square, t):
     self.lost.remove(track)
     return track
 
+# %% ../../nbs/inference/04_video.ipynb #873ef793
 @patch
 def _search(self:Tracker, frame, t):
     "Faces that a detector finds and no track follows."
@@ -221,6 +230,7 @@ def _opencv_frames(source):
             n += 1
     finally: video.release()
 
+# %% ../../nbs/inference/04_video.ipynb #c5b29a30
 def _pyav_frames(source):
     "The same by PyAV, which knows each frame's own time."
     import av
@@ -251,6 +261,42 @@ def read_frames(
     yield first
     yield from frames
 
+# %% ../../nbs/inference/04_video.ipynb #c8d09d21
+def _check_readable(part, path):
+    "Raise `InputError` where a video that was written gives no picture."
+    frames = read_frames(part)
+    try: next(frames), next(frames)                        # frames a second, and a frame
+    except (InputError, StopIteration) as e: raise InputError(f'{path} could not be written whole: make room on the disk, or give another folder by --out') from e
+    frames.close()
+
+# %% ../../nbs/inference/04_video.ipynb #0d4b12d6
+@contextlib.contextmanager
+def _written(path, fps, shape):
+    "A video to write to; it gets its name at the end if it can be read, else raises `InputError`."
+    with atomic_write(path, '.mp4') as part:
+        video = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*'mp4v'), fps, shape[1::-1])
+        if not video.isOpened(): raise InputError(f'{path} cannot be written: is the folder writable?')
+        try: yield video
+        finally: video.release()
+        _check_readable(part, path)
+
+# %% ../../nbs/inference/04_video.ipynb #33e31928
+@contextlib.contextmanager
+def _video_copies(copies, fps):
+    "A function of a frame and its faces that adds them to every copy; a copy is begun with its first frame."
+    writers = {}
+    with contextlib.ExitStack() as whole:
+        def write(frame, faces):
+            for path, paint in copies.items():
+                if path not in writers: writers[path] = whole.enter_context(_written(path, fps, frame.shape))
+                writers[path].write(cv2.cvtColor(paint(frame, faces), cv2.COLOR_RGB2BGR))
+        yield write
+
+# %% ../../nbs/inference/04_video.ipynb #eca751d7
+def _tell(text):
+    "A line on a terminal that the next one overwrites."
+    if sys.stderr.isatty(): print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
+
 # %% ../../nbs/inference/04_video.ipynb #a49fd8dd
 def predict_video(
     tracker:Tracker, # a fresh one
@@ -261,40 +307,15 @@ def predict_video(
 ): # list of (number, seconds, faces), unless `add` takes them; the number of frames; frames a second reached
     "Follow the faces of a video. Ctrl-C ends a camera's video, and what was seen is kept."
     frames, kept, n, start = read_frames(source), [], -1, time.perf_counter()
-    fps, writers, add = next(frames), {}, add or (lambda *o: kept.append(o))
-    with contextlib.ExitStack() as whole:
+    fps, add, rate = next(frames), add or (lambda *o: kept.append(o)), lambda: (n + 1)/(time.perf_counter() - start)
+    with _video_copies(copies, fps) as write:
         try:
-            for n, (t, frame) in enumerate(frames):
-                if seconds and t >= seconds: n -= 1; break
+            for n, (t, frame) in enumerate(takewhile(lambda o: not seconds or o[0] < seconds, frames)):
                 faces = tracker(frame, t)
                 add(n, round(t, 3), faces)
-                for path, paint in copies.items():
-                    if path not in writers: writers[path] = whole.enter_context(_written(path, fps, frame.shape))
-                    writers[path].write(cv2.cvtColor(paint(frame, faces), cv2.COLOR_RGB2BGR))
-                if n % 10 == 0: _tell(f'{source}: frame {n}, {len(faces)} face(s), {(n + 1)/(time.perf_counter() - start):.1f} frames a second')
+                write(frame, faces)
+                if n % 10 == 0: _tell(f'{source}: frame {n}, {len(faces)} face(s), {rate():.1f} frames a second')
         except KeyboardInterrupt:
             if not isinstance(source, int): raise
         finally: _tell('')
-    return kept, n + 1, (n + 1)/(time.perf_counter() - start)
-
-# %% ../../nbs/inference/04_video.ipynb #eca751d7
-def _tell(text):
-    "A line on a terminal that the next one overwrites."
-    if sys.stderr.isatty(): print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
-
-def _check_readable(part, path):
-    "Raise `InputError` where a video that was written gives no picture."
-    frames = read_frames(part)
-    try: next(frames), next(frames)                        # frames a second, and a frame
-    except (InputError, StopIteration) as e: raise InputError(f'{path} could not be written whole: make room on the disk, or give another folder by --out') from e
-    frames.close()
-
-@contextlib.contextmanager
-def _written(path, fps, shape):
-    "A video to write to; it gets its name at the end if it can be read, else raises `InputError`."
-    with atomic_write(path, '.mp4') as part:
-        video = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*'mp4v'), fps, shape[1::-1])
-        if not video.isOpened(): raise InputError(f'{path} cannot be written: is the folder writable?')
-        try: yield video
-        finally: video.release()
-        _check_readable(part, path)
+    return kept, n + 1, rate()

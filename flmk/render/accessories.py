@@ -72,6 +72,7 @@ def hat_dome(
     r = np.sqrt(1 - np.minimum(t, 0)**2)*grow
     return np.stack([centre[1] + t*radii[1]*grow, r*radii[0], r*radii[2], np.full(rows, centre[2])], 1)
 
+# %% ../../nbs/render/03_accessories.ipynb #05149a4b
 def hat_brim(
     rng,   # a NumPy random generator
     edge,  # (4,) the lowest row of the profile of a cap

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..core.pose import rotation_matrix
 from .head import deform_head, EYE, head_landmarks, LASH, load_head, sample_person, SKIN, TONGUE
-from .trace import buffer_to_image, Camera, Mesh, noise_at, normalise_vectors, place_mesh, revolved_mesh, Scene, shade, trace
+from .trace import buffer_to_image, Camera, cross_product, Mesh, noise_at, normalise_vectors, place_mesh, revolved_mesh, Scene, shade, trace
 
 TEETH, HAIR, CLOTH, ACCESSORY = range(4, 8)                       # materials, after those of the head
 
@@ -32,12 +32,14 @@ HAIR_COLOURS = np.array([[28, 24, 23], [54, 40, 32], [92, 66, 46], [140, 105, 68
                   [224, 200, 150], [130, 128, 126], [215, 212, 208], [120, 60, 32]])
 HAIR_ODDS = [.3, .2, .15, .09, .06, .04, .06, .05, .05]
 
+# %% ../../nbs/render/02_appearance.ipynb #70ddd266
 def gamma_decode(
     colour, # (...) 0..255 as stored in files
 ): # (...) float32, 0..1
     "From stored values to linear light, by the power 2.2."
     return (np.asarray(colour, np.float32) / 255) ** 2.2
 
+# %% ../../nbs/render/02_appearance.ipynb #36960070
 def gamma_encode(
     colour, # (...) linear light
 ): # (...) 0..1
@@ -89,6 +91,13 @@ def sample_hair(
     return s
 
 # %% ../../nbs/render/02_appearance.ipynb #2eb72147
+@lru_cache
+def _without(parts):
+    "Triangles (T, 3) of the head without some of its parts, and their parts (T,)."
+    head = load_head()
+    keep = ~np.isin(head.part, parts)
+    return head.tris[keep], head.part[keep]
+
 def head_mesh(
     verts,      # (V, 3) of `deform_head`
     skin=.5,    # linear colour
@@ -96,8 +105,7 @@ def head_mesh(
 ): # a `Mesh`
     "The head's surface; its rest coordinates are those of the mean head."
     head = load_head()
-    keep = np.flatnonzero(~np.isin(head.part, without))
-    return Mesh(verts, head.tris.take(keep, 0), head.part[keep], skin, head.mean, masks=head.masks)
+    return Mesh(verts, *_without(tuple(without)), skin, head.mean, masks=head.masks)
 
 # %% ../../nbs/render/02_appearance.ipynb #9bd3a889
 def fit_skull(
@@ -487,7 +495,7 @@ def sample_hair_roots(
     tris = head.tris[(head.part == SKIN) & chosen[head.tris].all(1)]
     if not len(tris): return None
     a, b, c = (head.mean[tris[:, k]] for k in range(3))
-    area = np.linalg.norm(np.cross(b-a, c-a), axis=1)
+    area = np.linalg.norm(cross_product(b-a, c-a), axis=1)
     tri = tris[rng.choice(len(tris), count, p=area/area.sum())]
     w = rng.dirichlet([1, 1, 1], count)[..., None]
     return [(x[tri]*w).sum(1) for x in (verts, normals, head.mean)]
@@ -551,10 +559,10 @@ def strand_ribbons(
     n, steps, _ = paths.shape
     paths = paths.astype(np.float32)
     along = normalise_vectors(np.gradient(paths, axis=1))
-    across = normalise_vectors(np.cross(along, paths-centre.astype(np.float32)))
+    across = normalise_vectors(cross_product(along, paths-centre.astype(np.float32)))
     side = across*np.float32([-1, 1])[np.arange(steps) % 2, None]                # left, right, left, right...
     verts = paths + side*np.linspace(width/2, .2*width, steps, dtype=np.float32)[:, None]
-    normals = np.float32(.8)*np.cross(across, along) + np.float32(.6)*side       # .8² + .6² = 1
+    normals = np.float32(.8)*cross_product(across, along) + np.float32(.6)*side       # .8² + .6² = 1
     shade = np.linspace(.8, tips, steps)[:, None]
     at = np.broadcast_arrays(np.arange(n)[:, None]*3.7, np.linspace(0, 9, steps), np.arange(steps) % 2)
     tris = np.arange(n)[:, None, None]*steps + np.arange(steps-2)[:, None] + [0, 1, 2]

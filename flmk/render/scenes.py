@@ -7,7 +7,7 @@ __all__ = ['MIN_WINDOWS', 'pose_cutout', 'cutout_layers', 'render_cutout', 'rend
            'render_backgrounds', 'read_photos', 'cut_backdrop', 'cutout_matrix', 'move_points', 'shrink_first',
            'warp_cutout', 'faceless', 'paste_part', 'claim_face', 'paste_object', 'sample_backdrop', 'paste_cutout',
            'draw_occluder', 'tone_curves', 'white_noise', 'add_grain', 'soften_or_sharpen', 'photograph',
-           'sample_layout', 'sample_angle', 'sample_place', 'compose_scene', 'hidden_share']
+           'sample_layout', 'sample_angle', 'sample_place', 'hidden_share', 'paste_heads', 'compose_scene']
 
 # %% ../../nbs/render/08_scenes.ipynb #57ad0202
 from functools import lru_cache
@@ -185,6 +185,7 @@ def cutout_matrix(
     a = np.array([[c, -s], [s, c]]) @ np.diag([-1. if mirrored else 1., 1.])
     return np.concatenate([a, (centre - .5 - a @ (square[:2] + square[2]/2 - .5))[:, None]], 1)   # from edges to centres of pixels
 
+# %% ../../nbs/render/08_scenes.ipynb #47538d32
 def move_points(
     points, # (68, 2) of the cutout
     matrix, # (2, 3)
@@ -256,6 +257,7 @@ def paste_part(
     image[place] += np.minimum(part[..., :3]*gain, cover) - image[place]*cover
     owner[place][cover[..., 0] > .5] = 0
 
+# %% ../../nbs/render/08_scenes.ipynb #4a306967
 def claim_face(
     owner, # (S, S) uint8: the number of the face that each pixel shows
     part, # of `warp_cutout`
@@ -282,6 +284,7 @@ def paste_object(
     warped = warp_cutout(img, cutout_matrix(square, side, centre, angle, rng.random() < .5), size)
     if warped is not None: paste_part(rng, image, np.zeros((size, size), np.uint8), *warped)
 
+# %% ../../nbs/render/08_scenes.ipynb #45291ace
 def sample_backdrop(
     rng, size,     # random generator, side in pixels
     backgrounds,   # of `render_backgrounds`
@@ -345,6 +348,7 @@ def tone_curves(
     if rng.random() < .5: x = x*(1 + rng.normal(0, .08, 3))
     return np.uint8(np.clip(x + np.zeros(3), 0, 1)*255 + .5)
 
+# %% ../../nbs/render/08_scenes.ipynb #29a2d530
 @lru_cache
 def white_noise(
     side=512, # pixels
@@ -352,6 +356,7 @@ def white_noise(
     "Noise without any pattern, made once: (side, side)."
     return np.random.default_rng(0).standard_normal((side, side), np.float32)
 
+# %% ../../nbs/render/08_scenes.ipynb #7951e035
 def add_grain(
     rng, # random generator
     image, # (S, S, 3) uint8
@@ -377,6 +382,7 @@ def soften_or_sharpen(
         return cv2.resize(cv2.resize(image, (less, less), interpolation=cv2.INTER_AREA), (size, size))
     return image
 
+# %% ../../nbs/render/08_scenes.ipynb #7bea2e4c
 def photograph(
     rng, image, # random generator, (S, S, 3) float32, 0..1
 ): # (S, S, 3) uint8
@@ -400,6 +406,7 @@ def sample_layout(
     largest = dict(none=1, one=1., few=.55, crowd=.25)[kind]
     return np.sort(size*np.exp(rng.uniform(np.log(12/size), np.log(largest), n)))
 
+# %% ../../nbs/render/08_scenes.ipynb #11f55b60
 def sample_angle(
     rng, # random generator
 ):
@@ -409,6 +416,7 @@ def sample_angle(
     if kind < .7: return rng.choice([-1, 1, 2])*np.pi/2 + rng.normal(0, .15)
     return rng.uniform(-np.pi, np.pi)
 
+# %% ../../nbs/render/08_scenes.ipynb #760e5110
 def sample_place(
     rng, # random generator
     size, # side in pixels
@@ -419,6 +427,32 @@ def sample_place(
     for _ in range(6):
         centre = rng.uniform(-.02, 1.02, 2)*size if side < .6*size else rng.uniform(.3, .7, 2)*size
         if all(np.abs(centre - c).max() > .5*(side + s) for c, s in taken) or rng.random() < .15: return centre
+
+# %% ../../nbs/render/08_scenes.ipynb #5cb26033
+def hidden_share(
+    owner, # (S, S) uint8: the number of the face that each pixel shows
+    number, # of the face
+    points, # (68, 2) in pixels of the scene
+):
+    "How much of a face's outline shows something else, or lies outside the picture: 0 to 1."
+    area = cv2.contourArea(cv2.convexHull(points.astype(np.float32)))
+    return float(np.clip(1 - (owner == number).sum()/max(area, 1), 0, 1))
+
+# %% ../../nbs/render/08_scenes.ipynb #17d4e6dd
+def paste_heads(
+    rng, image, owner, # random generator; the scene's colours and owners, changed in place
+    cutouts,           # of `render_cutouts`
+    sides,             # of the faces' squares, pixels
+): # list of (number, points (68, 2), yaw), one for each head that has its face
+    "Put heads into a scene, one before the other, where there is room."
+    heads, taken = [], []
+    for number, side in enumerate(sides, 1):
+        centre, k = sample_place(rng, len(image), side, taken), rng.integers(len(cutouts.images))
+        if centre is None: continue
+        taken.append((centre, side))
+        points = paste_cutout(rng, image, owner, number, cutouts, k, side, centre, sample_angle(rng))
+        if points is not None: heads.append((number, points, cutouts.yaw[k]))
+    return heads
 
 # %% ../../nbs/render/08_scenes.ipynb #b6bd2f12
 def compose_scene(
@@ -431,24 +465,9 @@ def compose_scene(
     "One picture with none to many heads."
     hard = photos is not None and len(photos.windows) > MIN_WINDOWS and rng.random() < .25
     image, owner = sample_backdrop(rng, size, backgrounds, photos, hard), np.zeros((size, size), np.uint8)
-    heads, taken = [], []
-    for number, side in enumerate(sample_layout(rng, size, .6 if hard else .2), 1):
-        centre, k = sample_place(rng, size, side, taken), rng.integers(len(cutouts.images))
-        if centre is None: continue
-        taken.append((centre, side))
-        points = paste_cutout(rng, image, owner, number, cutouts, k, side, centre, sample_angle(rng))
-        if points is not None: heads.append((number, points, cutouts.yaw[k]))
+    heads = paste_heads(rng, image, owner, cutouts, sample_layout(rng, size, .6 if hard else .2))
     squares = np.reshape([face_square(p) for _, p, _ in heads], (-1, 4))
     for square in squares:
         if rng.random() < .15: draw_occluder(rng, image, owner, square)
     return SimpleNamespace(image=photograph(rng, image), squares=squares, hidden=np.array([hidden_share(owner, n, p) for n, p, _ in heads]),
                            points=np.reshape([p for _, p, _ in heads], (-1, 68, 2)), yaw=np.array([y for *_, y in heads]))
-
-def hidden_share(
-    owner, # (S, S) uint8: the number of the face that each pixel shows
-    number, # of the face
-    points, # (68, 2) in pixels of the scene
-):
-    "How much of a face's outline shows something else, or lies outside the picture: 0 to 1."
-    area = cv2.contourArea(cv2.convexHull(points.astype(np.float32)))
-    return float(np.clip(1 - (owner == number).sum()/max(area, 1), 0, 1))
