@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['list_snapshots', 'whole_loader', 'CheckpointCallback', 'run_files', 'clear_run', 'enter_run_folder',
-           'read_last_snapshot', 'resume_learner', 'load_matching', 'start_from', 'distributed_context',
-           'leave_distributed']
+           'read_last_snapshot', 'resume_learner', 'load_matching', 'start_from', 'distributed_context']
 
 # %% ../nbs/14_runs.ipynb #d065cc74
-import itertools, math, os, re, sys, time
+import itertools, math, re, time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -193,9 +192,8 @@ def start_from(
 ): # a dict for the settings of the new model
     "Fill a Learner's model from a file, and say what was not filled; raises `InputError` where nothing fits."
     net, scheme = getattr(learn.model, 'model', learn.model), learn.dls.scheme
-    left, n = load_matching(net, init, scheme), len(_layers(net.state_dict()))
-    if len(left) == len(net.state_dict()): raise InputError(f'{init} has no layer that fits: give a model of the same kind')
-    new, saved = _layers(left), read_model_file(init)
+    new, n, saved = _layers(load_matching(net, init, scheme)), len(_layers(net.state_dict())), read_model_file(init)
+    if len(new) == n: raise InputError(f'{init} has no layer that fits: give a model of the same kind')    # a batch norm's counter alone fits everywhere
     said = f'learned anew: {", ".join(new[:12])}{f" and {len(new) - 12} more" if len(new) > 12 else ""}' if new else 'none is new'
     if saved['scheme'] != scheme: said += f'; {len(_common_points(scheme, saved["scheme"]))} of {scheme.n_points} points taken from {saved["scheme"].name}'
     if not rank_distrib(): print(f'{init}: {n - len(new)} of {n} layers taken; {said}')
@@ -219,9 +217,4 @@ def distributed_context(
     learn.dls.loaders = [_share(learn.dls.train, rank_distrib(), num_distrib()), _share(learn.dls.valid, 0, 1)]
     with learn.distrib_ctx(sync_bn=gpu, cpu=not gpu): yield
     torch.distributed.barrier()                                           # nobody leaves while another still works
-
-def leave_distributed():
-    "End this process, if it is one of several, without taking Gloo's threads down: PyTorch joins them while they wait for Python's lock."
-    if num_distrib() < 2: return
-    sys.stdout.flush(); sys.stderr.flush()
-    os._exit(0)
+    torch.distributed.destroy_process_group()

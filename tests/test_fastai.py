@@ -47,6 +47,9 @@ def test_pictures(learn):
     learn.recorder.plot_sched()
     assert len(plt.gcf().axes) == 2
     plt.close('all')
+    with learn.no_bar(), learn.no_logging(): assert 1e-7 < learn.lr_find(num_it=12).valley < 10
+    assert len(plt.gcf().axes) == 1
+    plt.close('all')
 
 
 def test_predict(learn):
