@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['list_snapshots', 'whole_loader', 'CheckpointCallback', 'run_files', 'clear_run', 'enter_run_folder',
-           'read_last_snapshot', 'resume_learner', 'load_matching', 'start_from', 'distributed_context']
+           'read_last_snapshot', 'resume_learner', 'load_matching', 'start_from', 'distributed_context',
+           'leave_distributed']
 
 # %% ../nbs/14_runs.ipynb #d065cc74
-import itertools, math, re, time
+import itertools, math, os, re, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -217,4 +218,9 @@ def distributed_context(
     learn.dls.loaders = [_share(learn.dls.train, rank_distrib(), num_distrib()), _share(learn.dls.valid, 0, 1)]
     with learn.distrib_ctx(sync_bn=gpu, cpu=not gpu): yield
     torch.distributed.barrier()                                           # nobody leaves while another still works
-    torch.distributed.destroy_process_group()
+
+def leave_distributed():
+    "End this process, if it is one of several, without taking Gloo's threads down: PyTorch joins them while they wait for Python's lock."
+    if num_distrib() < 2: return
+    sys.stdout.flush(); sys.stderr.flush()
+    os._exit(0)
