@@ -17,14 +17,13 @@ from .files import atomic_write, image_size, InputError, load_pickle, printable,
 from .points import N_POINTS
 
 # %% ../../nbs/core/05_annotations.ipynb #66ef87ed
-_memo = r'(?:q.|r....|\x94|\x95........)*'                                # steps without content: they number an object or begin a frame
-_float = rf'G(........){_memo}'
-_xy = rf'(?:{_float}{_float}\x86|]{_memo}\({_float}{_float}e){_memo}'      # a tuple of two, or a list
-_steps = {name: re.compile(code.encode(), re.S) for name, code in dict(
-    begin=rf'\x80.{_memo}(?:]{_memo}\()?]{_memo}',                        # of the pair, which is a tuple or a list, and of the names
-    text=r'(?:e?\(|e)?(?:\x8c(.)|X(....))', memo=_memo,                   # a long list is written in several parts, ( to e
-    between=rf'[ea]]{_memo}', end=rf'[ea](?:\x86{_memo}|e)\.',
-    face=rf'(?:e?\(|e)?(?:]{_memo})?\(((?:{_xy})+)[et]{_memo}', xy=_xy).items()}
+_skipped = r'(?:q.|r....|\x94|\x95........)*'                            # steps without content: they number an object or begin a frame; `~` below
+_xy = r'(?:G(........)~G(........)~\x86|]~\(~G(........)~G(........)~e)~'  # two floats: a tuple or a list
+_steps = {name: re.compile(code.replace('~', _skipped).encode(), re.S) for name, code in dict(
+    begin=r'\x80.~(?:]~\(~)?]~',                                         # of the pair, which is a tuple or a list, and of the names
+    text=r'(?:e?~\(|e)?~(?:\x8c(.)|X(....))', skipped='~',               # a long list is written in several parts, ( to e
+    between=r'[ea]~]~', end=r'[ea]~(?:\x86~|e~)\.',
+    face=rf'(?:e?~\(|e)?~(?:]~)?\(~((?:{_xy})+)[et]~', xy=_xy).items()}
 
 # %% ../../nbs/core/05_annotations.ipynb #18606e46
 class _StepReader:
@@ -45,7 +44,7 @@ class _StepReader:
         end = self.at + int.from_bytes(found[1] or found[2], 'little')
         if end > len(self.code): return None
         text, self.at = str(self.code[self.at:end], 'utf-8', 'surrogatepass'), end
-        self.take('memo')
+        self.take('skipped')
         return text
 
     def face(self):
