@@ -103,20 +103,20 @@ def _finish(part, out, n, size, n_points):
     flush_to_disk(out.parent)
 
 # %% ../../nbs/core/07_prepare.ipynb #dcef5761
-def _leave_nothing(part):
-    "Remove a hidden folder that has no image yet; whatever else somebody put there stays."
+def _leave_nothing(part, recipe):
+    "Remove this recipe's hidden folder if it has no image yet; whatever else somebody put there stays."
     listing = part/'list.txt'
-    with suppress(OSError):
-        if not {'prepared.json'} <= set(os.listdir(part)) <= {'prepared.json', 'imgs.npy', 'list.txt'}: return
+    with suppress(OSError, InputError):
+        if not _made_by(part, recipe) or not {'prepared.json', 'imgs.npy', 'list.txt'}.issuperset(os.listdir(part)): return
         if not (listing.exists() and listing.stat().st_size): shutil.rmtree(part)
 
 @contextmanager
-def _at_work(out, part):
+def _at_work(out, part, recipe):
     "Hold the folder that is being made; on an error keep what is stored, and explain a full disk."
     with locked_folder(out, lock=out.with_name(f'.{out.name}.lock')):
         try: yield
         except OSError as e: raise explain_os_error(e, part) from e
-        finally: _leave_nothing(part)
+        finally: _leave_nothing(part, recipe)
 
 def _is_done(out, recipe):
     "Is the folder finished? Raises `InputError` where something else is in its place."
@@ -139,7 +139,7 @@ def prepare_folder(
     source, out = Path(source), Path(out)
     good, bad = entries or read_entries(source, scheme.n_points)
     recipe, part = _recipe(source, size, scheme), out.with_name(f'.{out.name}.part')
-    with _at_work(out, part):
+    with _at_work(out, part, recipe):
         if _is_done(out, recipe):
             with open(out/'list.txt', 'rb') as f: return sum(1 for _ in f), None
         if bad and (strict or not good): raise InputError(f'{source}/annot.pkl, {bad[0][0]}: {bad[0][1]}; get it anew, or mend it')
