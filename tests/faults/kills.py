@@ -173,8 +173,8 @@ class Campaign:
 
     def at_random(self, n):
         "n kills at random moments."
-        done = 0
-        while done < n and self.tries < 5*n + 20:
+        done, most = 0, self.tries + 5*n + 20
+        while done < n and self.tries < most:
             self.tries += 1
             job, at = self.start(f'{self.tries}'), self.rng.uniform(0, self.took)
             if not kill_at(job, at, done % 2): job.wait(); shutil.rmtree(self.folder/f'{self.tries}'); continue
