@@ -19,8 +19,8 @@ async function sessions(gpu, models) {
   ort = await import(`./${bundle}`).catch(() => { throw new Error(`${bundle} is missing beside this page: build it again with “make web”.`) })
   const numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency ?? 1) : 1      // threads share memory, which a browser allows to isolated pages only
   Object.assign(ort.env.wasm, {numThreads, wasmBinary})
-  ort.env.logLevel = 'error'
-  const made = model => ort.InferenceSession.create(model, {executionProviders: [gpu ? 'webgpu' : 'wasm']})
+  ort.env.logLevel = 'error'                        # and of each session: 3, or WebGPU's says which small steps the processor takes
+  const made = model => ort.InferenceSession.create(model, {executionProviders: [gpu ? 'webgpu' : 'wasm'], logSeverityLevel: 3})
     .catch(e => { throw new Error(`The network cannot be loaded: ${e.message}`) })
   detector = await made(models[0]); landmarks = await made(models[1])
   const blank = new Uint8ClampedArray(4*64*64)
