@@ -8,9 +8,10 @@ __all__ = ['MAX_FACES', 'DETECTOR_TABLE', 'LEVEL_SIDES', 'POINT_WEIGHT', 'face_t
            'separable_conv', 'DetectorNet', 'grid_coords', 'decode_cells', 'assign_cells', 'quality_focal_loss',
            'square_iou', 'face_terms', 'detector_loss', 'detector_learner', 'PixelDetector', 'export_detector',
            'match_boxes', 'average_precision', 'evaluate_detector', 'find_in_memory', 'cut_windows', 'HardNegatives',
-           'train_detector']
+           'scene_sets', 'train_detector']
 
 # %% ../nbs/05_detect.ipynb #a7819eac
+import contextlib, io, warnings
 from functools import partial
 from pathlib import Path
 
@@ -26,9 +27,10 @@ from fastai.callback.schedule import *
 from fastai.callback.training import GradientClip
 
 from .core.crop import five_points
-from .core.files import atomic_write
+from .core.files import atomic_write, cli
 from .inference.landmarks import seal_onnx
-from .inference.detector import box_overlaps, decode_maps, DETECTOR_STRIDES, pad_image, suppress_overlaps
+from .inference.detector import box_overlaps, decode_maps, DETECTOR_STRIDES, OnnxDetector, pad_image, suppress_overlaps
+from .inference.faces import DETECTOR_THRESHOLD
 from .models import _blocks, _norm
 from .render.scenes import compose_scene, read_photos, render_backgrounds, render_cutouts, tone_curves
 from .train import EMACallback
@@ -90,8 +92,9 @@ def scene_pixels(
     "Back to bytes."
     return np.uint8(((x.float() + 2)*63.75).round().clamp(0, 255).permute(0, 2, 3, 1).cpu())
 
+# %% ../nbs/05_detect.ipynb #daa8e844
 def rows_to_squares(
-    rows, # (n, 15) of `decode_map`: box, five points, score
+    rows, # (n, 15) of `decode_maps`: box, five points, score
 ): # (n, 13): centre, side, five points
     "Found faces in the order of the targets."
     return np.hstack([rows[:, :2] + rows[:, 2:4]/2 - .5, rows[:, 2:3], rows[:, 4:14]])
@@ -104,18 +107,21 @@ class SceneDL(TfmdDL):
         x, faces = self.one_batch() if b is None else b
         show_scenes(scene_pixels(x[:max_n]), [f[f[:, 13] == 1] for f in faces], max_n)
 
-    def show_results(self, b, maps, max_n:int=4, threshold=.3, **kwargs):
-        "Show what a network finds; the title counts faces found and faces to be found."
-        probable = [torch.cat([m[:, :1].sigmoid(), m[:, 1:]], 1).permute(0, 2, 3, 1).numpy() for m in maps]
-        rows = [suppress_overlaps(decode_maps([m[k] for m in probable], threshold)) for k in range(max_n)]
-        titles = [f'{len(r)} found, {int((f[:, 13] == 1).sum())} there' for r, f in zip(rows, b[1])]
-        show_scenes(scene_pixels(b[0][:max_n]), [rows_to_squares(r) for r in rows], max_n, titles)
+# %% ../nbs/05_detect.ipynb #a9490bd2
+@patch
+def show_results(self:SceneDL, b, maps, max_n:int=4, threshold=.3, **kwargs):
+    "Show what a network finds; the title counts faces found and faces to be found."
+    probable = [torch.cat([m[:, :1].sigmoid(), m[:, 1:]], 1).permute(0, 2, 3, 1).numpy() for m in maps]
+    rows = [suppress_overlaps(decode_maps([m[k] for m in probable], threshold)) for k in range(max_n)]
+    titles = [f'{len(r)} found, {int((f[:, 13] == 1).sum())} there' for r, f in zip(rows, b[1])]
+    show_scenes(scene_pixels(b[0][:max_n]), [rows_to_squares(r) for r in rows], max_n, titles)
 
 # %% ../nbs/05_detect.ipynb #b06679db
 class BytesToFloat(Transform):
     "Bytes to floats from -2 to 2; the targets stay as they are."
     def encodes(self, x:TensorImage): return x.float()/63.75 - 2
 
+# %% ../nbs/05_detect.ipynb #cce635a9
 def scene_dataloaders(
     train_data, # a `SceneData`
     valid_data, # another
@@ -130,6 +136,7 @@ _rows = '''16 3 16 16 - RE 2,  16 3 64 24 - RE 2,  24 3 96 32 - RE 1,  32 3 96 3
            64 5 160 64 - RE 1, 64 5 160 64 - RE 1, 64 3 192 80 - RE 2, 80 5 192 80 - RE 1, 80 5 192 80 - RE 1'''
 DETECTOR_TABLE = [row.split() for row in _rows.split(',')]      # input, kernel, expanded, output, -, activation, stride
 
+# %% ../nbs/05_detect.ipynb #c9c9eb55
 def separable_conv(
     channels:int, # in and out
 ):
@@ -152,16 +159,19 @@ class DetectorNet(nn.Module):
         for layer, start in ((self.score, -4.), (self.face, 0.)):                # at first: no face anywhere, of middle size
             nn.init.normal_(layer.weight, std=.01); nn.init.constant_(layer.bias, start)
 
-    def pyramid(self, x):
-        "Maps (n, width, h/s, w/s) of the three strides."
-        maps = []
-        for stage, lateral in zip(self.stages, self.lateral): x = stage(x); maps.append(lateral(x))
-        for k in (1, 0): maps[k] = maps[k] + F.interpolate(maps[k + 1], scale_factor=2., mode='nearest')
-        return maps
+# %% ../nbs/05_detect.ipynb #3072db53
+@patch
+def pyramid(self:DetectorNet, x):
+    "Maps (n, width, h/s, w/s) of the three strides."
+    maps = []
+    for stage, lateral in zip(self.stages, self.lateral): x = stage(x); maps.append(lateral(x))
+    for k in (1, 0): maps[k] = maps[k] + F.interpolate(maps[k + 1], scale_factor=2., mode='nearest')
+    return maps
 
-    def forward(self, x):
-        tops = [self.shared(smooth(F.relu(m))) for smooth, m in zip(self.smooth, self.pyramid(x))]
-        return [torch.cat([self.score(m), self.face(m)], 1) for m in tops]
+@patch
+def forward(self:DetectorNet, x):
+    tops = [self.shared(smooth(F.relu(m))) for smooth, m in zip(self.smooth, self.pyramid(x))]
+    return [torch.cat([self.score(m), self.face(m)], 1) for m in tops]
 
 # %% ../nbs/05_detect.ipynb #dfe560c0
 def grid_coords(
@@ -174,8 +184,9 @@ def grid_coords(
     y, x = torch.meshgrid(torch.arange(h, device=device), torch.arange(w, device=device), indexing='ij')
     return torch.stack([x, y], -1).flatten(0, 1)*stride + (stride - 1)/2
 
+# %% ../nbs/05_detect.ipynb #582385a3
 def decode_cells(
-    raw,     # (..., 13): centre, size, five points, as the network says them
+    raw,     # (..., 13): centre, side, five points, as the network says them
     centres, # (..., 2) of the cells, in pixels
     stride,  # of the map
 ): # centre and side (..., 3) and five points (..., 5, 2), in pixels
@@ -208,6 +219,7 @@ def quality_focal_loss(
     "Cross entropy times the squared error of the score."
     return F.binary_cross_entropy_with_logits(logit, target, reduction='none')*(logit.sigmoid() - target)**2
 
+# %% ../nbs/05_detect.ipynb #c4375ee7
 def square_iou(
     a, b, # (..., 3): centre and side
 ): # (...)
@@ -279,12 +291,12 @@ class PixelDetector(nn.Module):
         maps = self.model(images.permute(0, 3, 1, 2).float()/63.75 - 2)
         return tuple(torch.cat([m[:, :1].sigmoid(), m[:, 1:]], 1).permute(0, 2, 3, 1) for m in maps)
 
+# %% ../nbs/05_detect.ipynb #4b7bf65b
 def export_detector(
     path,              # ONNX file to write
     model:DetectorNet, # trained
 ): # the path
     "Write a detector for `OnnxDetector`, whole or not at all."
-    import contextlib, io, warnings
     names, sides = [f'stride{s}' for s in DETECTOR_STRIDES], {0: 'n', 1: 'h', 2: 'w'}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), atomic_write(path) as part:
         warnings.simplefilter('ignore')
@@ -348,6 +360,7 @@ def find_in_memory(
     with torch.no_grad(): maps = PixelDetector(model)(torch.from_numpy(pad_image(image))[None].to(next(model.parameters()).device))
     return suppress_overlaps(decode_maps([m[0].cpu().numpy() for m in maps], threshold))
 
+# %% ../nbs/05_detect.ipynb #1a5ad99c
 def cut_windows(
     rng, image, # random generator, (h, w, 3) uint8
     rows,       # of `find_in_memory`, the best score first
@@ -373,22 +386,35 @@ class HardNegatives(Callback):
         seed:int=0,  # another seed, other photographs
     ): self.photos, self.n, self.keep, self.rng = photos, n, keep, np.random.default_rng(seed)
 
-    def sample(self):
-        "A photograph, reduced, turned by quarters, and half of the time with other tones."
-        rng, image = self.rng, self.photos.pictures[self.rng.integers(len(self.photos.pictures))]
-        s = min(rng.choice([640, 640, 320, 160])*np.exp(rng.normal(0, .15))/max(image.shape[:2]), 1)
-        image = cv2.resize(image, None, fx=s, fy=s, interpolation=cv2.INTER_AREA)
-        image = np.ascontiguousarray(np.rot90(image, rng.integers(4))[:, ::rng.choice([-1, 1])])
-        return cv2.LUT(image, tone_curves(rng)[None]) if rng.random() < .5 else image
-
     def after_epoch(self):
         windows = self.photos.windows
         for image in (self.sample() for _ in range(self.n)): windows += cut_windows(self.rng, image, find_in_memory(self.model, image))
         del windows[:-self.keep]
 
+# %% ../nbs/05_detect.ipynb #9c30d7e6
+@patch
+def sample(self:HardNegatives):
+    "A photograph, reduced, turned by quarters, and half of the time with other tones."
+    rng, image = self.rng, self.photos.pictures[self.rng.integers(len(self.photos.pictures))]
+    s = min(rng.choice([640, 640, 320, 160])*np.exp(rng.normal(0, .15))/max(image.shape[:2]), 1)
+    image = cv2.resize(image, None, fx=s, fy=s, interpolation=cv2.INTER_AREA)
+    image = np.ascontiguousarray(np.rot90(image, rng.integers(4))[:, ::rng.choice([-1, 1])])
+    return cv2.LUT(image, tone_curves(rng)[None]) if rng.random() < .5 else image
+
 # %% ../nbs/05_detect.ipynb #17d5db86
+def scene_sets(
+    scenes, heads, photos, size, workers, # as of `train_detector`
+): # `SceneData` to learn from, `SceneData` of other heads and places to be judged by, pictures of `read_photos` or None
+    "What a detector is trained and measured on."
+    cutouts, backgrounds = render_cutouts(heads, 1, workers=workers), render_backgrounds(max(heads//5, 1))
+    photos = read_photos(photos) if photos else None
+    later = render_cutouts(max(heads//15, 20), 2, workers=workers), render_backgrounds(max(heads//60, 10), 2)
+    return SceneData(scenes, cutouts, backgrounds, photos, size), SceneData(128, *later, size=size, seed=2), photos
+
+# %% ../nbs/05_detect.ipynb #0c37f570
+@cli
 def train_detector(
-    out,               # ONNX file to write
+    out:str,           # ONNX file to write
     epochs:int=135,    # of `scenes` scenes each
     scenes:int=2400,   # an epoch
     heads:int=6000,    # rendered heads to compose the scenes from
@@ -396,16 +422,20 @@ def train_detector(
     size:int=256,      # side of the scenes, pixels
     bs:int=24,         # scenes in a batch
     lr:float=3e-3,     # highest learning rate
+    seed:int=0,        # another seed, other first weights and order
     workers:int=1,     # processes that render the heads
-    cbs=(),            # further callbacks
-): # the Learner, after training
-    "Train a detector from nothing and export the average of its weights; two hours or so on one core."
-    cutouts, backgrounds = render_cutouts(heads, 1, workers=workers), render_backgrounds(max(heads//5, 1))
-    photos = read_photos(photos) if photos else None
-    seen = SceneData(scenes, cutouts, backgrounds, photos, size)
-    unseen = SceneData(128, render_cutouts(400, 2, workers=workers), render_backgrounds(100, 2), size=size, seed=2)
+):
+    "Train a face detector from nothing, export the average of its weights, and measure it on scenes that it has not seen."
+    set_seed(seed)
+    seen, unseen, photos = scene_sets(scenes, heads, photos, size, workers)
     mine = [HardNegatives(photos)] if photos and photos.pictures else []
-    learn = detector_learner(scene_dataloaders(seen, unseen, bs), cbs=[*mine, *cbs])
+    learn = detector_learner(scene_dataloaders(seen, unseen, bs), cbs=mine)
     learn.fit_one_cycle(epochs, lr)
-    export_detector(out, learn.ema.average.module)
+    detector = OnnxDetector(export_detector(out, learn.ema.average.module), threshold=.05)
+    precision, sides = evaluate_detector(detector, unseen)
+    found = 100*(sides[:, 1] > DETECTOR_THRESHOLD).mean()
+    print(f'{out}: average precision {precision:.3f}, {found:.0f} % of {len(sides)} faces found, on {len(unseen)} scenes that it has not seen')
     return learn
+
+# %% ../nbs/05_detect.ipynb #1cae8115
+if __name__ == '__main__' and __spec__: train_detector()      # python -m flmk.detect; a notebook has no spec
