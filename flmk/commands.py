@@ -57,6 +57,14 @@ def _usage_line(parser, message):
     "Say in one line what is wrong with the arguments, and leave with exit status 2; stands in for `ArgumentParser.error`."
     parser.exit(2, f'{parser.prog}: {printable(message)}; {parser.prog} --help lists the arguments\n')
 
+# %% ../nbs/13_commands.ipynb #d6360487
+def _by_name(arg):
+    "An option with `-` between its words as its argument is called, with `_`; anything else as it is."
+    if not arg.startswith('--'): return arg
+    head = 5 if arg.startswith('--no-') else 2                               # the form of a switch that is on by itself
+    option, *value = arg[head:].split('=', 1)
+    return '='.join([arg[:head] + option.replace('-', '_'), *value])
+
 # %% ../nbs/13_commands.ipynb #b5cbe996
 def __getattr__(
     name, # of a command
@@ -64,7 +72,7 @@ def __getattr__(
     "Import a command when it is asked for; raises `AttributeError` for other names."
     if name not in COMMANDS: raise AttributeError(f'flmk has no command {name}')
     ours = Path(sys.argv[0]).stem == name                                    # or else called from Python
-    if ours: ArgumentParser.error = _usage_line
+    if ours: ArgumentParser.error, sys.argv[1:] = _usage_line, map(_by_name, sys.argv[1:])
     if ours and {'-h', '--help'} & {*sys.argv}: return _command_for_help(name)
     try: return getattr(import_module(f'flmk.{COMMANDS[name]}'), name)
     except ModuleNotFoundError as e:
