@@ -355,12 +355,19 @@ def test_webgpu(visit, chromium, address, site):
         probe = browser.new_page()
         probe.goto(address + 'manifest.webmanifest')                            # a page without networks
         if not probe.evaluate('navigator.gpu?.requestAdapter().then(a => !!a)'): pytest.skip('this Chromium gives no WebGPU adapter')
-        page = visit(other=browser)
+        page = visit(other=browser, prepare=lambda p: p.add_init_script("Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', {value: false})"))
         assert page.locator('#runs').text_content() == 'WebGPU'
         page.get_by_role('button', name='Try a rendered scene').click()
         said(page, 'Three rendered people: 3 faces.')
         same_faces(page, by_python(site/'example.png'), .5)
     finally: browser.close()
+
+
+def test_webgpu_in_software(visit):
+    "An adapter that is no graphics processor would take a hundred times as long: WebAssembly runs instead."
+    fake = "Object.defineProperty(Navigator.prototype, 'gpu', {get: () => ({requestAdapter: async () => ({info: {isFallbackAdapter: true}})})})"
+    page = visit(prepare=lambda p: p.add_init_script(fake))
+    assert page.locator('#runs').text_content().startswith('WebAssembly')
 
 
 def test_adapted(visit, site, images, tmp_path):

@@ -19,7 +19,7 @@ async function sessions(gpu, models) {
   ort = await import(`./${bundle}`).catch(() => { throw new Error(`${bundle} is missing beside this page: build it again with “make web”.`) })
   const numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency ?? 1) : 1      // threads share memory, which a browser allows to isolated pages only
   Object.assign(ort.env.wasm, {numThreads, wasmBinary})
-  ort.env.logLevel = 'error'                        # and of each session: 3, or WebGPU's says which small steps the processor takes
+  ort.env.logLevel = 'error'            // and 3 for each session, or WebGPU tells which small steps the processor takes
   const made = model => ort.InferenceSession.create(model, {executionProviders: [gpu ? 'webgpu' : 'wasm'], logSeverityLevel: 3})
     .catch(e => { throw new Error(`The network cannot be loaded: ${e.message}`) })
   detector = await made(models[0]); landmarks = await made(models[1])
@@ -34,7 +34,8 @@ export async function load() {
   about = await (await get('model.json')).json()
   const models = []
   for (const file of ['faces.onnx', 'landmarks.onnx']) models.push(await (await get(file)).arrayBuffer())
-  const gpu = await navigator.gpu?.requestAdapter().catch(() => null)
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null)
+  const gpu = adapter && !adapter.info?.isFallbackAdapter        // one in software is far slower than WebAssembly
   const runs = await (gpu ? sessions(true, models).catch(() => sessions(false, models)) : sessions(false, models))
   return {...about, runs, megabytes: models.reduce((s, m) => s + m.byteLength, 0)/1e6}
 }
