@@ -141,6 +141,20 @@ def test_piped(face, tmp_path):
     assert call('flmk_predict', *args, '--no-flip', '--overwrite').returncode == 0 and (tmp_path/'faces.csv').read_bytes() != before
 
 
+def test_nothing_is_overwritten_unasked(face, tmp_path):
+    "Crops of an earlier run, whose numbers are not known before; and a folder in the place of a copy is told before any work."
+    name, args = face[0].stem, (face[0], '--crops', '--crop-out', tmp_path/'cut', '--out')
+    assert call('flmk_predict', *args, tmp_path/'a').returncode == 0
+    cut = tmp_path/f'cut/{name}_0.jpg'
+    cut.write_bytes(b'mine')
+    refused(call('flmk_predict', *args, tmp_path/'b'), f'{name}_0.jpg exists already', '--overwrite')
+    assert cut.read_bytes() == b'mine' and not (tmp_path/'b').exists()
+    assert call('flmk_predict', *args, tmp_path/'b', '--overwrite').returncode == 0 and cut.read_bytes() != b'mine'
+    (tmp_path/f'c/drawn/{name}.jpg').mkdir(parents=True)
+    refused(call('flmk_predict', face[0], '--crops', '--draw', '--overwrite', '--out', tmp_path/'c'), f'{name}.jpg is a folder')
+    assert not (tmp_path/'c/faces.csv').exists()
+
+
 def test_interrupted(face, tmp_path):
     "kill -9 in the middle keeps the rows so far, each whole."
     many = tmp_path/'many'; many.mkdir()

@@ -102,7 +102,8 @@ def check_new(
     path,           # a file that is to be written
     overwrite=False # even if it is there?
 ):
-    "Raises `InputError` where a file is there already."
+    "Raises `InputError` where a file is there already, or a folder in its place."
+    if Path(path).is_dir(): raise InputError(f'{path} is a folder, and a file is to be written there: remove it, or give another folder by --out')
     if not overwrite and Path(path).exists(): raise InputError(f'{path} exists already: give another folder by --out, or --overwrite')
 
 # %% ../../nbs/inference/02_tables.ipynb #53fdbc49

@@ -30,6 +30,14 @@ def _copies(files, suffix, o):
     crops = where(o.crop_out and suffix == '.jpg', o.crop_out)
     return [dict(drawn=d, blurred=b, crops=c, style=o.draw) for d, b, c in zip(drawn, blurred, crops)]
 
+# %% ../../nbs/tools/03_predict.ipynb #01ced398
+def _old_crops(copies):
+    "Crops of these photographs that an earlier run has left; their numbers are not known before, so the folder is searched."
+    wanted = [c['crops'] for c in copies if c['crops']]
+    stems = {p.stem for p in wanted}
+    there = {p for folder in {p.parent for p in wanted} for p in folder.glob('*_*.jpg')}
+    return sorted(p for p in there if p.stem.rpartition('_')[0] in stems and p.stem.rpartition('_')[2].isdigit())
+
 # %% ../../nbs/tools/03_predict.ipynb #d89fc192
 def _check_pipe(photos, videos, o):
     "Raises `InputError` where more is asked for than a pipe can take."
@@ -44,7 +52,7 @@ def _plan(photos, videos, o):
     tables = ['-']*len(names) if piped else copy_names(names, o.out, f'.{o.format}', ['faces'] if photos else [])
     copies = _copies(photos, '.jpg', o), _copies(names, '.mp4', o)
     written = [p for p in [table]*bool(photos) + tables if p != '-'] + [c[k] for c in sum(copies, []) for k in ('drawn', 'blurred') if c[k]]
-    for p in written: check_new(p, o.overwrite)
+    for p in written + _old_crops(copies[0]): check_new(p, o.overwrite)
     return table, tables, *copies
 
 # %% ../../nbs/tools/03_predict.ipynb #06e93f7d
@@ -130,8 +138,9 @@ def _raise_failures(failed, n):
     if len(failed) > 1: _say('not read:', *failed[1:])
     raise InputError(f'{len(failed)} of {n} could not be read: {failed[0]}' + (' (the others are named above)' if len(failed) > 1 else ''))
 
-def _run(photos, videos, o):
-    "What `flmk_predict` does once its options are checked."
+def _run(o):
+    "What `flmk_predict` does, by its options."
+    photos, videos = _sort_inputs(_checked(o))
     path, paths, photo_copies, video_copies = _plan(photos, videos, o)
     model, detector = load_predictor(o.model_path), FaceDetector(o.detector)          # a wrong file is refused before anything is written
     settings = dict(format=o.format, overwrite=o.overwrite, model=str(o.model_path or 'flmk'), scheme=model_scheme(model))
@@ -166,5 +175,4 @@ def flmk_predict(
     flip:bool=True,                # average with the prediction for the mirror image
 ):
     "Find the faces of photographs and videos and predict 68 landmarks and the head pose of each."
-    o = _checked(SimpleNamespace(**locals()))
-    return _run(*_sort_inputs(o), o)
+    return _run(SimpleNamespace(**locals()))
