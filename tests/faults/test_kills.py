@@ -26,7 +26,7 @@ def test_killed(name, inputs, tmp_path):
     assert c.wrong == []
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [name for name in NAMES if name != 'photos_as_json'])
 def test_swept(name, inputs, tmp_path):
     "What earlier runs that were killed have left in a finished folder is gone after the next start, and only that."
     out = tmp_path/'here/out'; out.parent.mkdir()
@@ -34,6 +34,8 @@ def test_swept(name, inputs, tmp_path):
     args = kills.commands(inputs, out)[name]
     fine(call(*args))
     written = {p.parent for p in out.rglob('*') if p.is_file() and 'data' not in p.relative_to(out).parts}   # what a training only reads
+    if args[0] == 'flmk_predict': written -= {out}                     # its table grows under its own name
+    assert written
     left = [folder/f'.{k}.0123abcd.flmk.part{suffix}' for folder in written for k, suffix in enumerate(('', '.mp4'))]
     theirs = [folder/'.x.0123abcd.part' for folder in written]
     for p in left + theirs: p.write_bytes(b'half')

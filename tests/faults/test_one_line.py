@@ -73,11 +73,43 @@ def test_an_option_raises_the_limit_of_pixels(tmp_path):
         assert len((tmp_path/'out/faces.csv').read_text().splitlines()) == 1 + bool(kind)
 
 
+def onnx_file(size):
+    "An ONNX file with the inputs and outputs of a landmark network, that can take one face at a time: with more it fails when it is run."
+    import onnx
+    from onnx import helper
+    value = lambda name, dims: helper.make_tensor_value_info(name, 1, dims)
+    const = lambda name, a: onnx.numpy_helper.from_array(np.array(a), name)
+    nodes = [helper.make_node('ReduceMean', ['faces'], ['mean'], keepdims=1), helper.make_node('Reshape', ['mean', 'shape'], ['flat']),
+             helper.make_node('Add', ['flat', 'p'], ['points']), helper.make_node('Reshape', ['mean', 'shape2'], ['flat2']), helper.make_node('Add', ['flat2', 's'], ['sigma'])]
+    consts = [const('shape', [1, 1, 1]), const('shape2', [1, 1]), const('p', np.zeros((1, 68, 2), np.float32)), const('s', np.zeros((1, 68), np.float32))]
+    graph = helper.make_graph(nodes, 'g', [value('faces', ['n', 3, size, size])], [value('points', ['n', 68, 2]), value('sigma', ['n', 68])], consts)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 20)], ir_version=10)
+    helper.set_model_props(model, dict(img_size=str(size)))
+    return model.SerializeToString()
+
+
+def test_a_network_that_fails(face, tmp_path):
+    "An ONNX file that is refused for the size of its input, and one that fails when it is run, on a face and its mirror image; on the face alone it works."
+    for size, why in (20_000, '20000 x 20000'), (64, 'cannot be run'):
+        (tmp_path/'m.onnx').write_bytes(onnx_file(size))
+        done = call('flmk_predict', face, '--crops', '--model_path', tmp_path/'m.onnx', '--out', tmp_path/f'{size}')
+        assert done.returncode == 2 and 'Traceback' not in done.stderr and why in done.stderr and done.peak < 2_000_000, done
+    fine(call('flmk_predict', face, '--crops', '--no-flip', '--model_path', tmp_path/'m.onnx', '--out', tmp_path/'good'))
+
+
+def test_a_copy_whose_name_is_a_folder(face, tmp_path):
+    (tmp_path/'out/drawn/face.jpg').mkdir(parents=True)
+    for more in [], ['--overwrite']:
+        done = call('flmk_predict', face, '--crops', '--draw', '--out', tmp_path/'out', *more)
+        assert done.returncode == 2 and 'Traceback' not in done.stderr and 'face.jpg' in done.stderr, done
+        assert [o.name for o in (tmp_path/'out/drawn').iterdir()] == ['face.jpg']
+
+
 def spoil(saved, **changes):
     "Copies of a saved model or snapshot with each field missing, and of each wrong kind."
     for k in changes or saved:
         yield f'no {k}', {o: v for o, v in saved.items() if o != k}
-        for wrong in (None, 'word', -1, float('nan'), [[]], {'a': [1]}, (1, 2, 3)): yield f'{k} {wrong!r:.20}', saved | {k: wrong}
+        for wrong in (None, 'word', -1, 20_000, float('nan'), [[]], {'a': [1]}, (1, 2, 3)): yield f'{k} {wrong!r:.20}', saved | {k: wrong}
 
 
 def test_checkpoints_field_by_field(model, tmp_path):
