@@ -180,7 +180,7 @@ def format_list_line(
     angles,   # pitch, yaw, roll in degrees; NaN where the scheme does not give them
 ): # the line, with its end
     "A line of list.txt."
-    return ' '.join([path, *('%.3f' % v for v in np.ravel(points).tolist()), *('%.2f' % a for a in angles)]) + '\n'
+    return ('%s' + ' %.3f'*np.size(points) + ' %.2f'*len(angles) + '\n') % (path, *np.ravel(points).tolist(), *angles)
 
 # %% ../../nbs/core/05_annotations.ipynb #a3d992de
 def parse_number_pairs(

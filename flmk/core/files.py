@@ -383,7 +383,7 @@ def _rgb(
     if im.mode in ('LA', 'PA', 'RGBA', 'La', 'RGBa') or 'transparency' in im.info:
         im = im.convert('RGBA')
         im = Image.alpha_composite(Image.new('RGBA', im.size, 'black'), im)
-    return im.convert('RGB')
+    return im if im.mode == 'RGB' else im.convert('RGB')
 
 # %% ../../nbs/core/00_files.ipynb #2116036f
 def check_image_size(
@@ -431,7 +431,8 @@ def read_reduced(
         width = im.width
         if least: im.draft(None, (least, least))
         shrunk = round(width / im.width)
-        return np.array(_rgb(ImageOps.exif_transpose(im))), shrunk
+        ImageOps.exif_transpose(im, in_place=True)
+        return np.array(_rgb(im)), shrunk
 
 # %% ../../nbs/core/00_files.ipynb #d47a0e43
 def read_image(

@@ -9,7 +9,7 @@ __all__ = ['PREPARE_VERSION', 'CHALLENGE_SETS', 'prepare_folder', 'flmk_prepare'
 import hashlib, io, json, os, shutil
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,14 @@ def _shrink(job, size, folder):
         check_nearby(points, size, size)
         return name, small, points
     except InputError as e: return name, None, e
+
+# %% ../../nbs/core/07_prepare.ipynb #2ca2cb0a
+def _prepare_some(jobs, size, folder, scheme):
+    "A portion of images (name, points): for each its name, the image and its line of the list; or its name, None and the `InputError`."
+    faces = [_shrink(job, size, folder) for job in jobs]
+    good = [points for _, image, points in faces if image is not None]
+    angles = iter(euler_angles(np.array(good).reshape(-1, scheme.n_points, 2), scheme))
+    return [(name, image, points if image is None else format_list_line(list_stem(name), points, next(angles))) for name, image, points in faces]
 
 # %% ../../nbs/core/07_prepare.ipynb #9b475912
 PREPARE_VERSION = 3   # goes up whenever a prepared folder comes out differently
@@ -77,19 +85,14 @@ def _whole_faces(part, size, n_points):
 
 # %% ../../nbs/core/07_prepare.ipynb #768ae791
 def _store_all(jobs, source, part, size, workers, strict, scheduler, scheme):
-    "Shrink the images of all jobs in parallel and append them to the hidden folder's files; returns the bad ones."
-    bad, func = [], partial(_shrink, size=size, folder=source.resolve())
-    shrunk = process_map(func, jobs, scheduler=scheduler, chunk=16) if scheduler else threaded_map(func, jobs, workers)
+    "Prepare all jobs in parallel and append images and lines to the hidden folder's files; returns the bad ones."
+    bad, portions, func = [], list(chunked(jobs, 16)), partial(_prepare_some, size=size, folder=source.resolve(), scheme=scheme)
+    made = process_map(func, portions, scheduler=scheduler, chunk=1) if scheduler else threaded_map(func, portions, workers, ahead=8)
     with open(part/'imgs.npy', 'ab') as images, open(part/'list.txt', 'a', encoding='utf-8') as listing:
-        for portion in chunked(progress(shrunk, len(jobs), source.name), 16):      # angles and lines of several faces at once
-            good = [(list_stem(name), points) for name, image, points in portion if image is not None]
-            bad += [(name, str(error)) for name, image, error in portion if image is None]
-            for _, image, _ in portion: images.write(image if image is not None else b'')
-            images.flush()
-            angles = euler_angles(np.array([p for _, p in good]).reshape(-1, scheme.n_points, 2), scheme)
-            listing.writelines(format_list_line(*face, a) for face, a in zip(good, angles))
-            listing.flush()
-            if strict and bad: raise InputError(bad[0][1])
+        for name, image, line in progress(chain.from_iterable(made), len(jobs), source.name):
+            if image is not None: images.write(image); listing.write(line)
+            elif strict: raise line
+            else: bad.append((name, str(line)))
     return bad
 
 # %% ../../nbs/core/07_prepare.ipynb #357c3bfa
