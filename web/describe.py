@@ -39,9 +39,8 @@ def three_people(seed=3):
     "A rendered scene: (540, 960, 3) uint8."
     rng, heads = np.random.default_rng(seed), render_cutouts(12, 77, size=400)
     image = cv2.resize(render_backgrounds(1, 8)[0], (960, 960)).astype(np.float32)/255
-    front = [k for k in np.argsort(heads.yaw) if heads.yaw[k] < 40]
-    for n, (side, x, y, angle) in enumerate([(150, 190, 330, .12), (180, 500, 300, -.05), (140, 790, 340, -.3)]):
-        paste_cutout(rng, image, np.zeros((960, 960), np.uint8), n + 1, heads, front[n], side, np.array([x, y]), angle)
+    for n, (k, side, x, y, angle) in enumerate([(4, 200, 180, 330, .08), (11, 210, 480, 340, -.04), (0, 210, 770, 330, -.06)]):     # heads that no edge cuts
+        paste_cutout(rng, image, np.zeros((960, 960), np.uint8), n + 1, heads, k, side, np.array([x, y]), angle)
     return np.uint8(np.clip(image[:540], 0, 1)*255 + .5)
 
 
