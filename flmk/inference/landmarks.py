@@ -172,7 +172,10 @@ class OnnxPredictor:
         squares:np.ndarray, # (n, S, S, 3) uint8, RGB
     ): # points (n, 68, 2) and sigma (n, 68), both in pixels of the square
         faces = np.ascontiguousarray(np.moveaxis(np.asarray(squares), -1, 1), np.float32)
-        return tuple(run_onnx(self.session, dict(faces=faces), ['points', 'sigma']))
+        points, sigma = run_onnx(self.session, dict(faces=faces), ['points', 'sigma'])
+        if points.shape[:-1] != sigma.shape or points.shape != (len(faces), self.scheme.n_points, 2):
+            raise InputError(f'the network answers in the shape {points.shape} for {len(faces)} face(s): export it again with flmk_export')
+        return points, sigma
 
 # %% ../../nbs/inference/00_landmarks.ipynb #d6119866
 MODEL_ASSET = Path(flmk.__file__).parent/'assets'/'landmarks.onnx'
