@@ -430,7 +430,7 @@ def train_detector(
     seen, unseen, photos = scene_sets(scenes, heads, photos, size, workers)
     mine = [HardNegatives(photos)] if photos and photos.pictures else []
     learn = detector_learner(scene_dataloaders(seen, unseen, bs), cbs=mine)
-    learn.fit_one_cycle(epochs, lr)
+    with learn.no_bar(): learn.fit_one_cycle(epochs, lr)
     detector = OnnxDetector(export_detector(out, learn.ema.average.module), threshold=.05)
     precision, sides = evaluate_detector(detector, unseen)
     found = 100*(sides[:, 1] > DETECTOR_THRESHOLD).mean()
