@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.crop import CROP_SCALE, CROP_SHIFT
-from ..core.files import atomic_write
+from ..core.files import atomic_write, sync_disk
 from ..core.points import REFERENCE_SHAPE, REGIONS
 from ..core.pose import project_head
 
@@ -117,8 +117,9 @@ def _write_set(folder, name, first, n, number, size):
     names, labels = [name.format(k) for k in range(n)], []
     for k, file in enumerate(names):
         img, pts = sketch_face(first + k, size)
-        with atomic_write(folder/file) as part: Image.fromarray(img).save(part, 'jpeg', quality=92)
+        with atomic_write(folder/file, flush=False) as part: Image.fromarray(img).save(part, 'jpeg', quality=92)
         if number: labels.append([(number(x), number(y)) for x, y in pts])
+    sync_disk()
     if number:
         with atomic_write(folder/'annot.pkl') as part: part.write_bytes(pickle.dumps((names, labels)))
 
