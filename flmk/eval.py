@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['YAW_BINS', 'FAILURE_THRESHOLD', 'AUC_THRESHOLD', 'EvalScores', 'evaluate', 'baseline_scores', 'format_cell',
-           'to_markdown', 'to_csv', 'plain_label', 'plot_ced', 'nme_by_region', 'yaw_groups', 'nme_by_yaw',
-           'count_by_yaw', 'plot_error_by_part', 'nme_by_box', 'yaw_region_rows', 'mean_signed_error', 'nme_by_group',
-           'worst_faces', 'torch_threads', 'latency_ms', 'error_columns', 'score_row', 'baseline_rows']
+           'to_markdown', 'to_csv', 'format_interval', 'format_mean', 'plain_label', 'plot_ced', 'nme_by_region',
+           'yaw_groups', 'nme_by_yaw', 'count_by_yaw', 'plot_error_by_part', 'nme_by_box', 'box_interval',
+           'yaw_region_rows', 'mean_signed_error', 'nme_by_group', 'worst_faces', 'torch_threads', 'latency_ms',
+           'error_columns', 'score_row', 'baseline_rows']
 
 # %% ../nbs/03_eval.ipynb #96d50c6b
 import csv, io, time
@@ -68,13 +69,14 @@ def baseline_scores(
     points = {n: np.stack([constant_baselines(z)[n] for z in s.sizes]) for n in constant_baselines(2)}
     return {n: EvalScores(s.paths, p, s.true, s.sizes) for n, p in points.items()}
 
-# %% ../nbs/03_eval.ipynb #0bf3f824
+# %% ../nbs/03_eval.ipynb #0d4e94fa
 def format_cell(
     value, # a number or a text
 ): # text
     "Two decimals for a float, a comma at the thousands of a whole number."
     return f'{value:.2f}' if isinstance(value, float) else f'{value:,}' if isinstance(value, int) else str(value)
 
+# %% ../nbs/03_eval.ipynb #540d84bb
 def to_markdown(
     rows, # list of dicts with the same keys
 ): # text
@@ -82,13 +84,27 @@ def to_markdown(
     lines = [list(rows[0]), ['---']*len(rows[0]), *([format_cell(v) for v in r.values()] for r in rows)]
     return '\n'.join('| ' + ' | '.join(l) + ' |' for l in lines) + '\n'
 
+# %% ../nbs/03_eval.ipynb #95ef8ce4
 def to_csv(
     rows, # list of dicts with the same keys
 ): # text
-    "The same as comma-separated values."
+    "The same as comma-separated values, all digits kept."
     out = io.StringIO()
     w = csv.DictWriter(out, list(rows[0])); w.writeheader(); w.writerows(rows)
     return out.getvalue()
+
+# %% ../nbs/03_eval.ipynb #6ada8877
+def format_interval(
+    errors, # (n) NME in percent, one a face
+): # text
+    "The 95 % bootstrap interval of the mean; empty where there is no face."
+    return '{:.2f} to {:.2f}'.format(*bootstrap_interval(errors)) if len(errors) else ''
+
+def format_mean(
+    errors, # (n) NME in percent, one a face
+): # text
+    "The mean with its interval."
+    return f'{np.mean(errors):.2f} ({format_interval(errors)})' if len(errors) else ''
 
 # %% ../nbs/03_eval.ipynb #aaa12ef8
 def plain_label(
@@ -112,14 +128,15 @@ def plot_ced(
     fig.legend(fontsize=9, frameon=False, loc='outside upper left')
     return fig
 
-# %% ../nbs/03_eval.ipynb #1f2b99d8
-YAW_BINS = ((0, 30), (30, 60), (60, 90))
-
+# %% ../nbs/03_eval.ipynb #2ac5dc10
 def nme_by_region(
     s:EvalScores, # scores of one model
 ): # name -> NME in percent
     "Mean error of each region's points."
     return {name: float(s.per_point[:, idx].mean()) for name, idx in s.scheme.regions.items()}
+
+# %% ../nbs/03_eval.ipynb #590b0d91
+YAW_BINS = ((0, 30), (30, 60), (60, 90))
 
 def yaw_groups(
     s:EvalScores, # scores of one model
@@ -128,7 +145,7 @@ def yaw_groups(
     yaw = abs(s.angles[:, 1])
     return {f'{a}-{b}': (yaw >= a) & ((yaw < b) | (b == 90)) for a, b in YAW_BINS}
 
-# %% ../nbs/03_eval.ipynb #c9881d66
+# %% ../nbs/03_eval.ipynb #baed1996
 def nme_by_yaw(
     s:EvalScores, # scores of one model
     size=None,    # what errors are divided by: (n) pixels, one length a face; None is the image's side
@@ -137,6 +154,7 @@ def nme_by_yaw(
     errors = s.nme if size is None else s.nme*s.sizes/size
     return {k: float(errors[m].mean()) if m.any() else float('nan') for k, m in yaw_groups(s).items()}
 
+# %% ../nbs/03_eval.ipynb #e780ea8c
 def count_by_yaw(
     s:EvalScores, # scores of one model
 ): # 'low-high' -> number of faces
@@ -167,17 +185,27 @@ def nme_by_box(
     "AFLW2000-3D's protocol: errors in percent of the root of the true box's area, the mean of the three yaw bins (Zhu et al., 2016)."
     return float(np.mean(list(nme_by_yaw(s, face_box_size(s.true)).values())))
 
+# %% ../nbs/03_eval.ipynb #d075cd4e
+def box_interval(
+    s:EvalScores,  # scores of one model
+    rounds=2000,   # resamplings
+): # text
+    "The 95 % bootstrap interval of `nme_by_box`: faces are drawn within each bin; empty where a bin is empty."
+    groups = [(s.nme*s.sizes/face_box_size(s.true))[m] for m in yaw_groups(s).values()]
+    if not all(map(len, groups)): return ''
+    rng = np.random.default_rng(0)
+    means = np.mean([g[rng.integers(len(g), size=(rounds, len(g)))].mean(1) for g in groups], 0)
+    return '{:.2f} to {:.2f}'.format(*np.quantile(means, [.025, .975]))
+
 # %% ../nbs/03_eval.ipynb #a9d98a20
 def yaw_region_rows(
     s:EvalScores, # scores of one model
-): # list of dicts, a line for each bin of yaw and one for all faces
-    "A table of regions by yaw, with the number of faces and the interval of their NME."
-    rows = []
-    for yaw, m in (yaw_groups(s) | {'all': np.ones(len(s), bool)}).items():
-        if not m.any(): continue
-        row = {'yaw': yaw, 'faces': int(m.sum()), 'NME': s.nme[m].mean(), '95 % interval': '{:.2f} to {:.2f}'.format(*bootstrap_interval(s.nme[m]))}
-        rows.append(row | {k.replace('_', ' '): s.per_point[m][:, idx].mean() for k, idx in s.scheme.regions.items()})
-    return rows
+): # list of dicts: a line for all points and one for each region, a column for each bin of yaw and one for all faces
+    "A table of regions by yaw, each NME with its interval."
+    groups = {k: m for k, m in (yaw_groups(s) | {'all': np.ones(len(s), bool)}).items() if m.any()}
+    parts = {f'all {s.per_point.shape[1]} points': slice(None)} | s.scheme.regions
+    return [{'points': name.replace('_', ' ')} | {f'{k} ({m.sum()} faces)': format_mean(s.per_point[m][:, idx].mean(1)) for k, m in groups.items()}
+            for name, idx in parts.items()]
 
 # %% ../nbs/03_eval.ipynb #1b408228
 def mean_signed_error(
@@ -199,7 +227,7 @@ def nme_by_group(
     for name, mask in groups.items():
         mask = np.broadcast_to(np.reshape(mask, (len(s), -1)), s.per_point.shape)
         each = [e[m].mean() for e, m in zip(s.per_point, mask) if m.any()]
-        if each: rows.append({'group': name, 'faces': len(each), 'points': int(mask.sum()), 'NME': np.mean(each), '95 % interval': '{:.2f} to {:.2f}'.format(*bootstrap_interval(each))})
+        if each: rows.append({'group': name, 'faces': len(each), 'points': int(mask.sum()), 'NME': np.mean(each), '95 % interval': format_interval(each)})
     return rows
 
 # %% ../nbs/03_eval.ipynb #ba34f3e2
@@ -243,10 +271,12 @@ def error_columns(
     s:EvalScores, # scores of one model
 ): # column -> number or text
     "The columns of the table that only need predictions."
-    counts = count_by_yaw(s)
-    return {'NME': s.nme.mean(), '95 % interval': '{:.2f} to {:.2f}'.format(*bootstrap_interval(s.nme)), 'median': np.median(s.nme),
-            f'AUC@{AUC_THRESHOLD}': auc(s.nme, AUC_THRESHOLD), f'fail@{FAILURE_THRESHOLD} %': failure_rate(s.nme, FAILURE_THRESHOLD)*100,
-            'box NME, mean of yaw bins': nme_by_box(s)} | {f'yaw {k} ({counts[k]} faces)': v for k, v in nme_by_yaw(s).items()}
+    columns = {'NME': s.nme.mean(), '95 % interval': format_interval(s.nme), 'median': np.median(s.nme),
+               f'AUC@{AUC_THRESHOLD}': auc(s.nme, AUC_THRESHOLD), f'fail@{FAILURE_THRESHOLD} %': failure_rate(s.nme, FAILURE_THRESHOLD)*100,
+               'box NME, mean of yaw bins': nme_by_box(s), 'its 95 %': box_interval(s)}
+    for (k, v), m in zip(nme_by_yaw(s).items(), yaw_groups(s).values()):
+        columns |= {f'yaw {k} ({m.sum()} faces)': v, f'{k}, 95 %': format_interval(s.nme[m])}
+    return columns
 
 # %% ../nbs/03_eval.ipynb #2dd952b4
 def score_row(
