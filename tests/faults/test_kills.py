@@ -73,3 +73,12 @@ def test_the_campaign_notices(tmp_path):
     said = kills.difference(kills.content(tmp_path/'b'), kills.content(tmp_path/'a'))
     assert sorted(said.split(', ')) == ['.x.part is left over', 'one is missing', 'other differs']
     assert kills.comparable(tmp_path/'a/one') == b'1'
+
+
+def test_the_demo_twice(tmp_path):
+    "It goes on with its own run; the second time it was refused, since a run lay there."
+    args = 'flmk_demo', '--out', tmp_path, '--n', 16, '--epochs', 1, '--img_size', 32
+    fine(call(*args))
+    best = (tmp_path/'demo/checkpoint/best_model/best.pth.tar').read_bytes()
+    assert '5/5' in fine(call(*args)).stdout
+    assert (tmp_path/'demo/checkpoint/best_model/best.pth.tar').read_bytes() == best
