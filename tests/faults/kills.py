@@ -3,6 +3,7 @@
 The end is compared with what an undisturbed run makes, bit for bit but for what `comparable` leaves out; nothing of flmk's own may be left
 in the folder or beside it. Every other time the command alone is killed, and what it started has to notice."""
 import argparse
+import csv
 import os
 import re
 import shutil
@@ -108,7 +109,7 @@ def comparable(path):
     if path.name in ('scores.md', 'record.md', 'report.html'): return path.name   # full of times; the numbers that matter are in scores.csv and best.pth.tar
     if path.name == 'record.png': return path.name                                # its curve is over minutes
     if path.name == 'scores.csv':
-        rows = [line.split(',') for line in data.decode().splitlines()]
+        rows = list(csv.reader(data.decode().splitlines()))
         return [[cell for head, cell in zip(rows[0], row) if head != 'ms'] for row in rows]
     return re.sub(rb'best_1\.', b'best.', data)
 
