@@ -47,6 +47,7 @@ def face_items(
     "The items of the DataBlock: every face of every folder."
     return [Face(f, k) for f in folders for k in range(len(f))]
 
+# %% ../nbs/00_data.ipynb #64523e6b
 def face_points(
     face:Face, # an item
 ): # (68, 2) in pixels from the image's upper left corner
@@ -90,6 +91,7 @@ class ResizeBatch(ItemTransform):
         if x.shape[-1] != self.size: x = F.interpolate(x, (self.size, self.size), mode='bilinear', antialias=True)
         return x, *rest
 
+# %% ../nbs/00_data.ipynb #59b9ab2c
 class NormalizeInPlace(Normalize):
     "fastai's `Normalize` in the batch's own memory, which nobody else has."
     def encodes(self, x:TensorImage): return x.sub_(self.mean).div_(self.std)
@@ -135,6 +137,7 @@ def _decode_batch(self:PointsDL, b, max_n=9, full=True):
     missing = len(self.dataset.tls) - len(b) if len(b) > 1 else 0
     return TfmdDL._decode_batch(self, tuple(b) + (torch.zeros(len(b[0]), 3),)*missing, max_n, full).map(lambda sample: sample[:len(b)])
 
+# %% ../nbs/00_data.ipynb #8f6647b7
 @patch
 def show_results(self:PointsDL, b, out, max_n:int=4, ctxs=None, show=True, size=1.5):
     "Show the truth above, and below it the predictions with their NME."
