@@ -44,6 +44,7 @@ def _connect(scheduler):
     from distributed import Client
     from distributed.comm.addressing import parse_address
     from distributed.comm.registry import get_backend
+    for name in ('distributed', 'distributed.client', 'tornado.application'): logging.getLogger(name).setLevel(logging.CRITICAL)   # after the import, which sets them
     get_backend(parse_address(scheduler)[0])                                 # a slip in the address is told before anything waits
     client = Client(scheduler, timeout=10, set_as_default=False)
     client.wait_for_workers(1, timeout=20)
@@ -52,7 +53,6 @@ def _connect(scheduler):
 # %% ../../nbs/core/06_parallel.ipynb #86b8e1f8
 def _dask_client(scheduler):
     "A client of a Dask cluster; raises `InputError` where Dask is missing, or nobody answers."
-    for name in ('distributed', 'distributed.client', 'tornado.application'): logging.getLogger(name).setLevel(logging.CRITICAL)
     try: return _connect(scheduler)
     except ModuleNotFoundError as e: raise InputError(f'--scheduler: {missing_extra(e) or e}') from None
     except OSError as e: raise InputError(f'no Dask scheduler with workers answers at {scheduler}: start `dask scheduler`, and `dask worker {scheduler}`') from e
