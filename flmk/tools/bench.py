@@ -332,8 +332,8 @@ def _network(name, size): return create_model(name, size).eval().to(memory_forma
 
 @lru_cache
 def _onnx_network(name, size):
-    "What `flmk_export` would write."
-    return onnx_bytes(PixelModel(_network(name, size), dict(img_size=size, mean=[.5]*3, std=[.25]*3)), size, dict(img_size=str(size)))
+    "What `flmk_export` would write, of weights that nobody has put into another order."
+    return onnx_bytes(PixelModel(create_model(name, size).eval(), dict(img_size=size, mean=[.5]*3, std=[.25]*3)), size, dict(img_size=str(size)))
 
 # %% ../../nbs/tools/04_bench.ipynb #f9c0c4f3
 def _torch_side(name, size, bs, prepare=fuse_bn):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METADATA', 'ONNX_OPSET', 'EXPORT_TOLERANCE', 'describe_points', 'model_metadata', 'onnx_bytes', 'check_faces',
-           'max_difference_px', 'compare_with_pytorch', 'flmk_export']
+           'max_difference_px', 'compare_with_pytorch', 'checked_export', 'flmk_export']
 
 # %% ../../nbs/tools/01_export.ipynb #1fd3a071
 import json
@@ -114,6 +114,21 @@ def compare_with_pytorch(
     for k, v in gaps.items(): print(f'largest difference from PyTorch on {k}: {v:.5f} px of 384')
     return max(gaps.values())
 
+# %% ../../nbs/tools/01_export.ipynb #02000e7e
+def checked_export(
+    model, info:dict, # of `flmk.models.load_model`
+    metadata:dict,    # of `model_metadata`
+    images=None,      # as of `check_faces`
+): # the file's content, and its largest difference from PyTorch in pixels of a crop of 384
+    "Export a model and compare it with PyTorch; raises `InputError` where it is too large or differs."
+    from flmk.models import PixelModel
+    net = PixelModel(model, info)
+    content = onnx_bytes(net, info['img_size'], metadata)
+    if len(content) > MAX_MODEL_BYTES: raise InputError(f'{info["model"]} becomes {len(content)/1e6:.1f} MB, the challenge allows 15: choose a smaller one')
+    gap = compare_with_pytorch(content, net, images)
+    if gap < EXPORT_TOLERANCE: return content, gap
+    raise InputError(f'nothing is written: the export differs from PyTorch by {gap:.3f} px, {EXPORT_TOLERANCE} are allowed; install the versions of constraints.txt')
+
 # %% ../../nbs/tools/01_export.ipynb #e1f3e53d
 @cli
 def flmk_export(
@@ -124,15 +139,11 @@ def flmk_export(
     licence:str=DEFAULT_LICENCE,          # of the weights, for the metadata
 ): # the file's path
     "Write a model as ONNX, checked against PyTorch: input faces (n, 3, S, S) RGB 0..255, output points (n, 68, 2) and sigma (n, 68) in pixels."
-    from flmk.models import PixelModel, load_model
+    from flmk.models import load_model
     model, info = load_model(model_path)
-    net, size, n = PixelModel(model, info), info['img_size'], info['scheme'].n_points
-    content = onnx_bytes(net, size, model_metadata(info, trained_on, licence))
-    megabytes = f'{len(content)/1e6:.1f} MB'
-    if len(content) > MAX_MODEL_BYTES: raise InputError(f'{model_path} becomes {megabytes}, the challenge allows 15: choose a smaller model')
-    gap = compare_with_pytorch(content, net, images)
-    if gap >= EXPORT_TOLERANCE: raise InputError(f'{out} is not written: it differs from PyTorch by {gap:.3f} px, {EXPORT_TOLERANCE} are allowed; install the versions of constraints.txt')
+    content, gap = checked_export(model, info, model_metadata(info, trained_on, licence), images)
     with atomic_write(out) as p: p.write_bytes(content)
+    megabytes, size, n = f'{len(content)/1e6:.1f} MB', info['img_size'], info['scheme'].n_points
     numbers = {'size': megabytes, 'largest difference from PyTorch': f'{gap:.5f} px of 384'}
     print('model card:', write_model_card(out, info, trained_on=trained_on, licence=licence, numbers=numbers))
     print(f'{out}: {megabytes}, opset {ONNX_OPSET}, input faces (n, 3, {size}, {size}), output points (n, {n}, 2), sigma (n, {n})')
