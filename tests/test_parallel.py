@@ -74,7 +74,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def source(tmp_path_factory):
-    return sketch_challenge(tmp_path_factory.mktemp('challenge')/'data', n_train=1200, n_valid=40, n_test=0, size=128)
+    return sketch_challenge(tmp_path_factory.mktemp('challenge')/'data', n_train=300, n_valid=40, n_test=0, size=128)
 
 
 @pytest.fixture(scope='module')

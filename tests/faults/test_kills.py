@@ -78,7 +78,7 @@ def test_the_campaign_notices(tmp_path):
 def test_the_demo_twice(tmp_path):
     "It goes on with its own run; the second time it was refused, since a run lay there."
     args = 'flmk_demo', '--out', tmp_path, '--n', 16, '--epochs', 1, '--img_size', 32
-    fine(call(*args))
+    fine(call(*args, seconds=500))
     best = (tmp_path/'demo/checkpoint/best_model/best.pth.tar').read_bytes()
-    assert '5/5' in fine(call(*args)).stdout
+    assert '5/5' in fine(call(*args, seconds=500)).stdout
     assert (tmp_path/'demo/checkpoint/best_model/best.pth.tar').read_bytes() == best
