@@ -75,8 +75,8 @@ def show_scenes(
     titles=None, # one for each, or none
 ):
     "Draw the squares and points of targets or predictions (rows of centre, side, five points)."
-    fig, axes = plt.subplots(1, n, figsize=(2.2*n, 2.3))
-    for i, ax in enumerate(axes):
+    fig, axes = plt.subplots(1, n, figsize=(2.2*n, 2.3), squeeze=False)
+    for i, ax in enumerate(axes[0]):
         ax.imshow(images[i]); ax.axis('off')
         for row in faces[i]:
             x, y, side = row[:3]
@@ -105,16 +105,18 @@ class SceneDL(TfmdDL):
     def show_batch(self, b=None, max_n:int=4, **kwargs):
         "Show the first scenes of a batch with the faces to be found."
         x, faces = self.one_batch() if b is None else b
-        show_scenes(scene_pixels(x[:max_n]), [f[f[:, 13] == 1] for f in faces], max_n)
+        n = min(max_n, len(x))
+        show_scenes(scene_pixels(x[:n]), [f[f[:, 13] == 1] for f in faces], n)
 
 # %% ../nbs/05_detect.ipynb #a9490bd2
 @patch
 def show_results(self:SceneDL, b, maps, max_n:int=4, threshold=.3, **kwargs):
     "Show what a network finds; the title counts faces found and faces to be found."
     probable = [torch.cat([m[:, :1].sigmoid(), m[:, 1:]], 1).permute(0, 2, 3, 1).numpy() for m in maps]
-    rows = [suppress_overlaps(decode_maps([m[k] for m in probable], threshold)) for k in range(max_n)]
+    n = min(max_n, len(b[0]))
+    rows = [suppress_overlaps(decode_maps([m[k] for m in probable], threshold)) for k in range(n)]
     titles = [f'{len(r)} found, {int((f[:, 13] == 1).sum())} there' for r, f in zip(rows, b[1])]
-    show_scenes(scene_pixels(b[0][:max_n]), [rows_to_squares(r) for r in rows], max_n, titles)
+    show_scenes(scene_pixels(b[0][:n]), [rows_to_squares(r) for r in rows], n, titles)
 
 # %% ../nbs/05_detect.ipynb #b06679db
 class BytesToFloat(Transform):
