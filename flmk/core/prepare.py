@@ -97,13 +97,14 @@ def _store_all(jobs, source, part, size, workers, strict, scheduler, scheme):
 
 # %% ../../nbs/core/07_prepare.ipynb #357c3bfa
 def _finish(part, out, n, size, n_points):
-    "Check that all n faces are there, write their number into the array, and give the folder its name."
+    "Check that all n faces are there, write their number into the array, and give the folder its name; returns n."
     stored = len(_whole_faces(part, size, n_points))
     if stored != n: raise InputError(f'{part} has {stored} faces instead of {n}: somebody changes files there; run flmk_prepare again')
     with open(part/'imgs.npy', 'r+b') as f: f.write(_array_head(n, size))
     for path in (part/'imgs.npy', part/'list.txt', part): flush_to_disk(path)
     os.replace(part, out)
     flush_to_disk(out.parent)
+    return n
 
 # %% ../../nbs/core/07_prepare.ipynb #dcef5761
 def _leave_nothing(part, recipe):
@@ -151,9 +152,7 @@ def prepare_folder(
         jobs = [job for job in good if list_stem(job[0]) not in done]
         broken = _store_all(jobs, source, part, size, workers, strict, scheduler, scheme)
         if len(broken) == len(good): raise InputError(f'{source} has no readable image; the first: {broken[0][1]}')
-        n = len(good) - len(broken)
-        _finish(part, out, n, size, scheme.n_points)
-        return n, bad + broken
+        return _finish(part, out, len(good) - len(broken), size, scheme.n_points), bad + broken
 
 # %% ../../nbs/core/07_prepare.ipynb #d4efb5b9
 CHALLENGE_SETS = dict(synthetics_train='AFLW_train_data', aflw_val='AFLW_validation_data')   # the challenge's folders, and ours
