@@ -391,7 +391,7 @@ def check_image_size(
     max_pixels:int=MAX_PIXELS, # the limit
 ):
     "Raise `InputError` for a picture that is too large or a mere stripe."
-    if width*height > max_pixels: raise InputError(f'it has {width} x {height} pixels, more than {max_pixels:,}: make it smaller')
+    if width*height > max_pixels: raise InputError(f'it has {width} x {height} pixels, more than {max_pixels:,}: make it smaller, or raise `max_pixels` where that is an option')
     if max(width, height) > MAX_SIDE or max(width, height) > 500*min(width, height):
         raise InputError(f'it has {width} x {height} pixels: a side is at most {MAX_SIDE:,} px, and at most 500 times the other')
 

@@ -9,7 +9,7 @@ __all__ = ['ADMITTED_OPERATORS', 'INPUT_SIZES', 'MAX_RUN_SECONDS', 'MODEL_ASSET'
            'mean_sigma', 'max_sigma']
 
 # %% ../../nbs/inference/00_landmarks.ipynb #bf55307b
-import hashlib, json, threading
+import hashlib, json, os, threading
 from collections import namedtuple
 from functools import cache, partial
 from itertools import islice
@@ -117,13 +117,19 @@ def _check_graph(content, name):
     except ValueError: raise InputError(f'{name} is not an ONNX file, or only a part of one: export or copy it again') from None
     if others: raise InputError(f'{name} has operators that a landmark network does not need, {", ".join(sorted(others)[:3])}: export your model with flmk_export')
 
-# %% ../../nbs/inference/00_landmarks.ipynb #57df15cf
+# %% ../../nbs/inference/00_landmarks.ipynb #45df11ba
+def _threads():
+    "Threads for ONNX Runtime where the process may not use all cores, for more than it may use wait for one another in a spinning loop; 0, its own choice, elsewhere."
+    may = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return may if may < os.cpu_count() else 0
+
+# %% ../../nbs/inference/00_landmarks.ipynb #f944beea
 def _open_session(content, name, threads):
     "An onnxruntime.InferenceSession of a checked graph on the CPU; raises `InputError` as `_check_graph` does."
     import onnxruntime as ort
     _check_graph(content, name)
     options = ort.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 4
+    options.intra_op_num_threads, options.log_severity_level = threads or _threads(), 4
     try: return ort.InferenceSession(content, options, providers=['CPUExecutionProvider'])
     except Exception as e: raise InputError(f'{name} is not an ONNX file, or only a part of one: export or copy it again') from e
 
