@@ -8,7 +8,7 @@ __all__ = ['threaded_map', 'worker_processes', 'process_map']
 # %% ../../nbs/core/06_parallel.ipynb #162409fa
 import logging, os, signal
 from collections import deque
-from concurrent.futures import CancelledError, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
@@ -90,6 +90,14 @@ def worker_processes(
 # %% ../../nbs/core/06_parallel.ipynb #464d24c4
 def _map_chunk(func, items): return [func(o) for o in items]
 
+def _wait_for(future, executor):
+    "The result; raises `CancelledError` where Dask has lost its scheduler, since a result that was under way then never comes."
+    client = getattr(executor, '_client', None)
+    while client and not future.done():
+        wait([future], timeout=5)
+        if client.status == 'closed' and not future.done(): raise CancelledError()
+    return future.result()
+
 def process_map(
     func,               # of one item; a module's function, since it is sent to other processes
     items,              # a list
@@ -104,5 +112,5 @@ def process_map(
         coming = deque()
         for k in range(0, len(items), chunk):
             coming.append(executor.submit(_map_chunk, func, items[k:k + chunk]))
-            if len(coming) > ahead: yield from coming.popleft().result()
-        while coming: yield from coming.popleft().result()
+            if len(coming) > ahead: yield from _wait_for(coming.popleft(), executor)
+        while coming: yield from _wait_for(coming.popleft(), executor)
