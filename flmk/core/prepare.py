@@ -7,7 +7,7 @@ __all__ = ['PREPARE_VERSION', 'CHALLENGE_SETS', 'prepare_folder', 'flmk_prepare'
 
 # %% ../../nbs/core/07_prepare.ipynb #45eb49d9
 import hashlib, io, json, os, shutil
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -88,7 +88,7 @@ def _store_all(jobs, source, part, size, workers, strict, scheduler, scheme):
     "Prepare all jobs in parallel and append images and lines to the hidden folder's files; returns the bad ones."
     bad, portions, func = [], list(chunked(jobs, 16)), partial(_prepare_some, size=size, folder=source.resolve(), scheme=scheme)
     made = process_map(func, portions, scheduler=scheduler, chunk=1) if scheduler else threaded_map(func, portions, workers, ahead=8)
-    with open(part/'imgs.npy', 'ab') as images, open(part/'list.txt', 'a', encoding='utf-8') as listing:
+    with closing(made), open(part/'imgs.npy', 'ab') as images, open(part/'list.txt', 'a', encoding='utf-8') as listing:
         for name, image, line in progress(chain.from_iterable(made), len(jobs), source.name):
             if image is not None: images.write(image); listing.write(line)
             elif strict: raise line
