@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DETECTOR_STRIDES', 'DETECTOR_ASSET', 'decode_map', 'decode_maps', 'box_overlaps', 'suppress_overlaps', 'is_detector',
-           'load_detector', 'pad_image', 'scale_rows', 'reduce_image', 'OnnxDetector']
+           'load_detector', 'pad_image', 'scale_rows', 'reduce_image', 'search_reduced', 'OnnxDetector']
 
 # %% ../../nbs/inference/05_detector.ipynb #5be06132
 from pathlib import Path
@@ -122,6 +122,16 @@ def reduce_image(
     s = side/max(h, w)
     return cv2.resize(image, (max(round(w*s), 1), max(round(h*s), 1)), interpolation=cv2.INTER_AREA) if s < 1 else image
 
+# %% ../../nbs/inference/05_detector.ipynb #f99a4888
+def search_reduced(
+    find,  # a function from an image to rows (n, 15): box, five points, score
+    image, # (height, width, 3) uint8
+    side,  # longest side of what `find` gets, in pixels
+): # (n, 15) in the pixels of the image
+    "The rows that are found in an image after it was reduced."
+    small = reduce_image(image, side)
+    return scale_rows(find(small), *np.divide(image.shape[1::-1], small.shape[1::-1]))
+
 # %% ../../nbs/inference/05_detector.ipynb #a75941da
 class OnnxDetector:
     "Finds faces by a network of 05_detect; may be shared by threads. Raises `InputError` as `load_detector` does."
@@ -134,9 +144,10 @@ class OnnxDetector:
 
     def search_at(self, image, side):
         "Rows (n, 15) of a picture reduced to a longer side, in pixels of the picture; overlapping ones are not yet dropped."
-        small = reduce_image(image, side)
-        maps = run_onnx(self.session, dict(images=pad_image(small)[None]), _OUTPUTS)
-        return scale_rows(decode_maps([m[0] for m in maps], self.threshold), *np.divide(image.shape[1::-1], small.shape[1::-1]))
+        def find(small):
+            maps = run_onnx(self.session, dict(images=pad_image(small)[None]), _OUTPUTS)
+            return decode_maps([m[0] for m in maps], self.threshold)
+        return search_reduced(find, image, side)
 
 # %% ../../nbs/inference/05_detector.ipynb #39bcaaa7
 @patch
@@ -145,7 +156,6 @@ def search(self:OnnxDetector,
 ): # (n, 15): box, five points, score, the best score first
     "The faces of a picture."
     first, *rest = self.sides
-    small = reduce_image(image, first)
     sides = [first, *(s for s in rest if s < max(image.shape[:2]))]
-    rows = suppress_overlaps(np.vstack([self.search_at(small, s) for s in sides]))
-    return scale_rows(rows, *np.divide(image.shape[1::-1], small.shape[1::-1]))
+    def find(small): return suppress_overlaps(np.vstack([self.search_at(small, s) for s in sides]))
+    return search_reduced(find, image, first)

@@ -7,13 +7,14 @@ __all__ = ['MAX_SEARCH_SIDE', 'DETECTOR_THRESHOLD', 'FaceDetector', 'find_faces'
 
 # %% ../../nbs/inference/01_faces.ipynb #f6ff8f4a
 import threading
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from ..core.files import InputError, MAX_MODEL_BYTES, read_regular
-from .detector import DETECTOR_ASSET, is_detector, OnnxDetector, scale_rows
+from .detector import DETECTOR_ASSET, is_detector, OnnxDetector, search_reduced
 
 # %% ../../nbs/inference/01_faces.ipynb #b860d618
 def _cascades():
@@ -52,10 +53,7 @@ MAX_SEARCH_SIDE = 1280   # longer side at which OpenCV's detectors search, in pi
 
 def _reduced(find):
     "The same function for pictures of any size: large ones are reduced, and the rows are in the pixels of the given one."
-    def search(img):
-        s = min(MAX_SEARCH_SIDE/max(img.shape[:2]), 1)
-        return scale_rows(find(cv2.resize(img, None, fx=s, fy=s, interpolation=cv2.INTER_AREA)), 1/s, 1/s) if s < 1 else find(img)
-    return search
+    return partial(search_reduced, find, side=MAX_SEARCH_SIDE)
 
 # %% ../../nbs/inference/01_faces.ipynb #6d16bb90
 def _own_file(path):
