@@ -50,6 +50,7 @@ def _recipe(folder, size, scheme):
     with read_regular(folder/'annot.pkl', 20_000_000_000) as f: digest = hashlib.file_digest(f, 'sha256').hexdigest()
     return dict(version=PREPARE_VERSION, annot_sha256=digest, size=size) | ({} if scheme == IBUG68 else dict(scheme=scheme_dict(scheme)))
 
+# %% ../../nbs/core/07_prepare.ipynb #e99913d8
 def _made_by(folder, recipe):
     "Was this folder, finished or not, made by this recipe? None if it is not there; raises `InputError` if its note is broken."
     return load_json(folder/'prepared.json') == recipe if (folder/'prepared.json').exists() else None
@@ -70,6 +71,7 @@ def _array_head(n, size):
     np.lib.format.write_array_header_1_0(head, dict(descr='|u1', fortran_order=False, shape=(n, size, size, 3)))
     return head.getvalue()
 
+# %% ../../nbs/core/07_prepare.ipynb #efebfabb
 def _whole_faces(part, size, n_points):
     "The names of the finished faces of a hidden folder; what its two files hold beyond them is cut off."
     images, listing, head = part/'imgs.npy', part/'list.txt', len(_array_head(0, size))
@@ -114,6 +116,7 @@ def _leave_nothing(part, recipe):
         if not _made_by(part, recipe) or not {'prepared.json', 'imgs.npy', 'list.txt'}.issuperset(os.listdir(part)): return
         if not (listing.exists() and listing.stat().st_size): shutil.rmtree(part)
 
+# %% ../../nbs/core/07_prepare.ipynb #6d6ded01
 @contextmanager
 def _at_work(out, part, recipe):
     "Hold the folder that is being made; on an error keep what is stored, and explain a full disk."
