@@ -219,12 +219,14 @@ def points_and_spread(self:LandmarkNet,
 # %% ../nbs/01_models.ipynb #ea14df29
 def mobilenet_v3_small_integral(
     img_size:int, # side of the input in pixels; the network takes any
+    stride=8,     # of the early map, the finest that the head sees: 8 or 4 pixels of the image a cell
     **head,       # `width`, `finer` and `n_points` of `SoftArgmaxHead`
 ): # a LandmarkNet
     "MobileNetV3-small without its last block, with a `SoftArgmaxHead`."
     blocks = _blocks(_small)
-    stages = [nn.Sequential(*blocks[4:9]), nn.Sequential(*blocks[9:11])]
-    return LandmarkNet(nn.Sequential(*blocks[:4]), SoftArgmaxHead(stages, [24, 48, 96], **head))
+    ends, channels = {8: [4, 9, 11], 4: [2, 4, 9, 11]}[stride], [16, 24, 48, 96]
+    early, *stages = [nn.Sequential(*blocks[a:b]) for a, b in zip([0, *ends], ends)]
+    return LandmarkNet(early, SoftArgmaxHead(stages, channels[-len(ends):], **head))
 
 # %% ../nbs/01_models.ipynb #818e3b31
 def mobilenet_v3_large_integral(
@@ -240,6 +242,7 @@ def mobilenet_v3_large_integral(
 MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_large=mobilenet_v3_large, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
               mobilenet_v3_small_integral=mobilenet_v3_small_integral,
               mobilenet_v3_small_integral_2x=partial(mobilenet_v3_small_integral, width=96, finer=2),
+              mobilenet_v3_small_integral_stride4=partial(mobilenet_v3_small_integral, width=96, stride=4),
               mobilenet_v3_large_integral=mobilenet_v3_large_integral)
 
 # %% ../nbs/01_models.ipynb #6adae99a
