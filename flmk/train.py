@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOSSES', 'OPENINGS', 'PRESETS', 'l2_loss', 'smooth_l1_loss', 'wing_loss', 'log_l2_loss', 'pose_weights',
-           'opening_errors', 'LandmarkLoss', 'Recipe', 'preset_recipe', 'nme_metric', 'recipe_dataloaders',
-           'face_learner', 'SeedEpochs', 'EMACallback', 'StopOnNaNLoss', 'train', 'flmk_train']
+           'contour_edges', 'pair_errors', 'LandmarkLoss', 'Recipe', 'preset_recipe', 'nme_metric',
+           'recipe_dataloaders', 'face_learner', 'SeedEpochs', 'EMACallback', 'StopOnNaNLoss', 'train', 'flmk_train']
 
 # %% ../nbs/02_train.ipynb #6e383393
 import math, os, random
@@ -29,6 +29,7 @@ from fastcore.script import is_cli
 from .augment import AugmentConfig
 from .core.files import check_range, cli, InputError, locked_folder, OPTION_RANGES
 from .core.metrics import nme
+from .core.points import IBUG68, N_POINTS
 from .data import face_dataloaders
 from .model_file import read_checkpoint
 from .models import create_model, MODELS, WithAuxiliary
@@ -82,28 +83,39 @@ def pose_weights(
 # %% ../nbs/02_train.ipynb #d002d048
 OPENINGS = [(37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65)]   # an upper and a lower point of the lids and the inner lips
 
-def opening_errors(
-    error, # (n, 68, 2) of points
-): # (n, 7, 2)
-    "Errors of the openings of eyes and mouth: that of the lower point minus that of the upper."
-    return error[:, OPENINGS].diff(dim=2)[:, :, 0]
+def contour_edges(
+    scheme=IBUG68, # a `LandmarkScheme`
+): # a list of pairs of points
+    "The neighbours along each region, the last and the first too where it is closed."
+    return [pair for name, ids in scheme.regions.items() for pair in zip(ids, [*ids[1:], *ids[:name in scheme.closed]])]
+
+def pair_errors(
+    error, # (n, points, 2)
+    pairs, # a list of pairs of points
+): # (n, pairs, 2)
+    "Errors of the differences of two points: that of the second minus that of the first."
+    return error[:, pairs].diff(dim=2)[:, :, 0]
 
 # %% ../nbs/02_train.ipynb #bab540a3
 class LandmarkLoss:
     "A loss by name; where the model predicts angles too, faces are weighed by `pose_weights`."
     def __init__(self,
         name:str='log_l2',   # one of LOSSES
-        openings:float=0.,   # weight of the same loss on the `opening_errors`
+        openings:float=0.,   # weight of the same loss on the `pair_errors` of OPENINGS
+        edges:float=0.,      # and on those of the `contour_edges`
+        scheme=IBUG68,       # of the points
     ):
         name = 'log_l2' if name == 'log_l1' else name                    # its name in older files
         if name not in LOSSES: raise InputError(f'there is no loss {name!r}: choose one of {", ".join(LOSSES)}')
-        self.name, self.per_point, self.openings, self.reduction = name, LOSSES[name], openings, 'mean'
+        if openings and scheme.n_points != N_POINTS: raise InputError(f'openings are of the {N_POINTS} points; these faces have {scheme.n_points}: leave --openings out')
+        self.name, self.per_point, self.reduction = name, LOSSES[name], 'mean'
+        self.pairs = [(weight, pairs) for weight, pairs in ((openings, OPENINGS), (edges, contour_edges(scheme))) if weight]
 
     def __call__(self, pred, points, angles=None):
         pred, predicted = pred if isinstance(pred, tuple) else (pred, None)
         error = (pred - points).as_subclass(torch.Tensor)*50               # unit coordinates (2 wide) to percent
         per_face = self.per_point(error).mean(-1)
-        if self.openings: per_face = per_face + self.openings*self.per_point(opening_errors(error)).mean(-1)
+        for weight, pairs in self.pairs: per_face = per_face + weight*self.per_point(pair_errors(error, pairs)).mean(-1)
         if predicted is not None: per_face = pose_weights(predicted, angles)*per_face
         return per_face if self.reduction == 'none' else per_face.mean()
 
@@ -128,6 +140,7 @@ class Recipe:
     average:float=.03              # weights are averaged over about this share of the training
     strength:float=.5              # of augmentation; 0 is none, 1 as in 10_augment
     openings:float=0.              # weight of the loss on the openings of eyes and mouth
+    edges:float=0.                 # weight of the loss on the edges between neighbouring points
     seed:int=0                     # of everything that is random
 
     def __post_init__(self): _check_recipe(self)
@@ -188,7 +201,7 @@ def face_learner(
     if recipe.auxiliary: model = WithAuxiliary(model, recipe.img_size)
     model.to(dls.device, memory_format=torch.channels_last)
     cbs = [GradientClip(1.)] + [MixedPrecision(AMPMode.BF16)]*(dls.device.type == 'cuda')
-    return Learner(dls, model, loss_func=LandmarkLoss(recipe.loss, recipe.openings), opt_func=partial(OptimWrapper, opt=torch.optim.AdamW, fused=True),
+    return Learner(dls, model, loss_func=LandmarkLoss(recipe.loss, recipe.openings, recipe.edges, dls.scheme), opt_func=partial(OptimWrapper, opt=torch.optim.AdamW, fused=True),
                    lr=recipe.lr, wd=recipe.wd, metrics=[nme_metric], cbs=cbs, path=path)
 
 # %% ../nbs/02_train.ipynb #4c2256dc
