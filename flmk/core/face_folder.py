@@ -15,24 +15,30 @@ import numpy as np
 from .files import InputError, load_json, read_regular
 from .points import IBUG68, scheme_from_dict
 
+# %% ../../nbs/core/09_face_folder.ipynb #147bfc43
+def _without_names(lines, names, fields, wrong):
+    "The numbers of each line, as text; its name is put into a list. Raises what `wrong` makes of a reason."
+    for line in lines:
+        name, _, numbers = line.decode().partition(' ')
+        if numbers.count(' ') != fields - 2: raise wrong(f'has a line without {fields} fields')
+        names.append(name); yield numbers
+    if not names: raise wrong('is empty')
+
 # %% ../../nbs/core/09_face_folder.ipynb #ee49abed
 def read_face_list(
     path,          # of a list.txt
     scheme=IBUG68, # a LandmarkScheme: how many points a face has
 ): # names (n), and numbers (n, 139): the coordinates, then the angles
     "Read a list of prepared faces; raises `InputError` where it is no such list."
-    wrong = lambda why: InputError(f'{path} {why}: delete {path.parent} and run flmk_prepare again')
+    wrong, names = lambda why: InputError(f'{path} {why}: delete {path.parent} and run flmk_prepare again'), []
     if not path.exists(): raise InputError(f'{path} is missing: run flmk_prepare first')
     try:
-        with read_regular(path, 10**10) as f: lines = f.read().decode().split('\n')
-    except ValueError as e: raise wrong('cannot be read as text') from e
-    rows = [l.split(' ') for l in lines if l]
-    fields = 1 + 2*scheme.n_points + 3
-    if not rows or {len(r) for r in rows} != {fields}: raise wrong(f'has a line without {fields} fields')
-    try: numbers = np.array([r[1:] for r in rows], np.float32)
+        with read_regular(path, 10**10) as f:
+            numbers = np.loadtxt(_without_names(f, names, 1 + 2*scheme.n_points + 3, wrong), np.float32, comments=None, delimiter=' ', ndmin=2)
+    except UnicodeDecodeError as e: raise wrong('cannot be read as text') from e
     except ValueError as e: raise wrong('has a word where a number should be') from e
     if not np.isfinite(numbers if scheme.ibug else numbers[:, :-3]).all(): raise wrong('has a number that is not finite')
-    return [r[0] for r in rows], numbers
+    return names, numbers
 
 # %% ../../nbs/core/09_face_folder.ipynb #bf27ec0c
 def _map_array(path, n):

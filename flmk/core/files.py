@@ -6,7 +6,8 @@
 __all__ = ['OPTION_RANGES', 'MAX_MODEL_BYTES', 'IMAGE_SUFFIXES', 'IMAGE_FORMATS', 'VIDEO_SUFFIXES', 'MAX_PIXELS', 'MAX_SIDE',
            'printable', 'InputError', 'explain_os_error', 'missing_extra', 'check_range', 'cli', 'flush_to_disk',
            'sync_disk', 'sweep_parts', 'atomic_write', 'locked_folder', 'read_regular', 'load_json', 'claim_folder',
-           'load_pickle', 'check_image_size', 'open_image', 'read_reduced', 'read_image', 'image_size', 'progress']
+           'load_pickle', 'check_image_size', 'open_image', 'read_reduced', 'read_image', 'image_size', 'is_whole_jpeg',
+           'progress']
 
 # %% ../../nbs/core/00_files.ipynb #53af4b88
 import contextlib, errno, inspect, json, math, mmap, os, pickle, pickletools, re, stat, struct, sys, time, warnings
@@ -70,7 +71,7 @@ OPTION_RANGES = dict(
     n=(1, 10_000_000), limit=(0, 100_000_000), per_epoch=(1, 100_000_000), keep=(0, 100_000),           # how many
     size=(16, 4096), img_size=(32, 1024), max_pixels=(1, 178_000_000),                                  # how large, in pixels
     workers=(1, 256), bs=(1, 4096), epochs=(1, 10_000), rounds=(1, 1000), seed=(0, 2**32 - 1), camera=(0, 99),
-    share=(0., 1.), average=(0., 1.), lr=(0., 10.), wd=(0., 10.), strength=(0., 10.), openings=(0., 10.), mark=(0., 100.),
+    share=(0., 1.), average=(0., 1.), lr=(0., 10.), wd=(0., 10.), strength=(0., 10.), openings=(0., 10.), edges=(0., 10.), mark=(0., 100.),
     seconds=(.01, 86_400.))
 
 # %% ../../nbs/core/00_files.ipynb #4e5cb9ea
@@ -451,6 +452,16 @@ def image_size(
     with open_image(path, max_pixels) as im:
         turned = im.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return im.size[::-1] if turned else im.size
+
+# %% ../../nbs/core/00_files.ipynb #6d6843ff
+def is_whole_jpeg(
+    path, # a file
+): # a bool
+    "Whether a file begins and ends as a JPEG does; a crash of the machine can leave one that is empty or cut off."
+    with open(path, 'rb') as f:
+        if f.read(2) != b'\xff\xd8': return False
+        f.seek(-2, 2)
+        return f.read() == b'\xff\xd9'
 
 # %% ../../nbs/core/00_files.ipynb #865af1ae
 def _now_and_then(total, told, every):

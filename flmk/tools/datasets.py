@@ -23,7 +23,7 @@ import flmk
 
 from ..core.annotations import check_entry, parse_number_pairs, read_pts, write_annotations
 from ..core.crop import sample_crop
-from ..core.files import atomic_write, claim_folder, cli, IMAGE_SUFFIXES, InputError, locked_folder, printable, progress, read_image, read_regular
+from ..core.files import atomic_write, claim_folder, cli, IMAGE_SUFFIXES, InputError, is_whole_jpeg, locked_folder, printable, progress, read_image, read_regular, sync_disk
 from ..core.parallel import threaded_map
 from ..core.points import resize_points
 
@@ -183,13 +183,13 @@ def comment_segment(
 
 # %% ../../nbs/tools/00_datasets.ipynb #e98f1a43
 def _write_crop(path, crop, comment):
-    "A JPEG with a comment."
+    "One JPEG of many, with a comment; `sync_disk` is to follow when all are there."
     data = cv2.imencode('.jpg', crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-    with atomic_write(path) as part: part.write_bytes(data[:20] + comment + data[20:])
+    with atomic_write(path, flush=False) as part: part.write_bytes(data[:20] + comment + data[20:])
 
 def _was_written(path, comment):
-    "Is there a JPEG with this comment?"
-    with suppress(InputError), read_regular(path) as f: return f.read(20 + len(comment))[20:] == comment
+    "Is there a whole JPEG with this comment?"
+    with suppress(InputError), read_regular(path) as f: return f.read(20 + len(comment))[20:] == comment and is_whole_jpeg(path)
     return False
 
 # %% ../../nbs/tools/00_datasets.ipynb #deddd3e6
@@ -237,6 +237,7 @@ def import_dataset(
             kept += was_there
             if isinstance(points, InputError): bad.append((name, str(points)))
             else: good[face[-1]] = points
+        sync_disk()                                                          # before a list names them
         if good and labelled: write_annotations(out, good, good.values())
     if not good: _nothing_usable(archive, out, bad)
     return len(good), kept, bad

@@ -189,7 +189,7 @@ def test_solutions_that_the_reader_would_refuse(line, tmp_path):
     fine(call('flmk_test', '--check', tmp_path/'solution.txt', '--images', tmp_path/'none'))
 
 
-@pytest.mark.parametrize('text, why', [(b'', 'without 140 fields'), (b'\xff\xfe\n', 'as text'), (b'imgs/a.png ' + b'word '*139 + b'\n', 'without 140'), (b'imgs/a.png' + b' word'*139 + b'\n', 'word'), (b'imgs/a.png' + b' nan'*139 + b'\n', 'not finite'),
+@pytest.mark.parametrize('text, why', [(b'', 'is empty'), (b'\n', 'without 140 fields'), (b'\xff\xfe\n', 'as text'), (b'imgs/a.png ' + b'word '*139 + b'\n', 'without 140'), (b'imgs/a.png' + b' word'*139 + b'\n', 'word'), (b'imgs/a.png' + b' nan'*139 + b'\n', 'not finite'),
                                        (b'none' + b' 1'*139 + b'\n', 'does not fit list.txt')])
 def test_a_broken_list(text, why, data, tmp_path):
     shutil.copytree(data, tmp_path/'data')
