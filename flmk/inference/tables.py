@@ -108,14 +108,14 @@ def check_new(
 
 # %% ../../nbs/inference/02_tables.ipynb #53fdbc49
 def _open_table(path, overwrite):
-    "A file to write, its folder made if need be; for `-` standard output. UTF-8 both, whatever the shell's language is."
+    "A file to write bytes to, its folder made if need be; for `-` standard output, as UTF-8 whatever the shell's language is."
     if str(path) == '-':
         if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(encoding='utf-8')
         return sys.stdout
     check_new(path, overwrite)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return open(path, 'w', 2**20, encoding='utf-8', newline='')
+        return open(path, 'wb', buffering=0)
     except OSError as e: raise InputError(f'{path} cannot be written: {e.strerror}; give another folder by --out') from e
 
 # %% ../../nbs/inference/02_tables.ipynb #b16939e2
@@ -129,7 +129,7 @@ class TableWriter:
         scheme=IBUG68,    # what the points are
         **about           # what else the JSON's head is to say
     ):
-        self.path, self.first, self.format, self.rows, self.tail = path, first, format, 0, ''
+        self.path, self.first, self.format, self.rows, self.end, self.tail = path, first, format, 0, 0, ''
         self.file = _open_table(path, overwrite)
         if format == 'csv': self._write(','.join([*first, *table_columns(scheme)]) + '\n')
         else: self._write(json.dumps(json_head(scheme, **about), indent=1)[:-2] + ',\n "faces": [', '\n ]\n}\n')
@@ -137,16 +137,31 @@ class TableWriter:
     def __enter__(self): return self
     def __exit__(self, *error): self.close()
 
+# %% ../../nbs/inference/02_tables.ipynb #c8a5f0a3
+def _write_at(
+    file,         # an open binary file, not buffered
+    at:int,       # where to write
+    data:bytes,   # what to write
+    before:bytes, # what was there, up to the end of the file
+):
+    "Write all of `data`, or leave the file as it was."
+    try:
+        file.seek(at)
+        while data: data = data[file.write(data):]                           # a full disk takes a part first
+    except OSError:
+        file.truncate(at); file.seek(at); file.write(before)
+        raise
+
 # %% ../../nbs/inference/02_tables.ipynb #68359c25
 @patch
 def _write(self:TableWriter, text, tail=''):
     "Write text over the last tail, and the new tail behind it."
-    streaming = self.file is sys.stdout
     try:
-        if self.tail and not streaming: self.file.seek(self.end)
-        self.file.write(text if streaming else text + tail)
-        self.file.flush()                                                    # in one piece: the table is whole at every moment
-        if not streaming: self.end = self.file.tell() - len(tail)
+        if self.file is sys.stdout: self.file.write(text); self.file.flush()
+        else:
+            data = text.encode()
+            _write_at(self.file, self.end, data + tail.encode(), self.tail.encode())   # in one piece: the table is whole at every moment
+            self.end += len(data)
     except OSError as e: raise InputError(f'{self.path} cannot be written: {e.strerror}') from e
     self.tail = tail
 
@@ -169,6 +184,6 @@ def add(self:TableWriter,
 def close(self:TableWriter):
     "End the table."
     try:
-        if self.file is not sys.stdout: self.file.close()                    # writes what is left
+        if self.file is not sys.stdout: self.file.close()
         elif self.tail: self.file.write(self.tail); self.file.flush()
     except OSError as e: raise InputError(f'{self.path} cannot be written: {e.strerror}') from e
