@@ -9,9 +9,9 @@ import numpy as np
 from flmk.core.files import atomic_write
 from flmk.core.points import CLOSED_REGIONS, draw_points, region_colours, REFERENCE_SHAPE, REGIONS
 from flmk.inference.detector import DETECTOR_STRIDES, OnnxDetector
-from flmk.inference.faces import DETECTOR_THRESHOLD
+from flmk.inference.faces import DETECTOR_THRESHOLD, MAX_SEARCH_SIDE
 from flmk.inference.landmarks import max_sigma, OnnxPredictor
-from flmk.inference.photos import SURE_SCORE
+from flmk.inference.photos import LEAST_EVIDENCE, SURE_SCORE, UNSEEN
 from flmk.render.scenes import paste_cutout, render_backgrounds, render_cutouts
 
 FIVE = [[*range(36, 42)], [*range(42, 48)], [30], [48], [54]]          # eyes, nose, corners of the mouth: flmk.core.crop.five_points
@@ -32,7 +32,8 @@ def describe(landmarks, detector):
                 regions=scheme.regions, closed=scheme.closed, colours=region_colours(scheme), flip=scheme.flip_order, ibug=scheme.ibug,
                 crop=scheme.crop, five=None if None in five else five, nose=(of_ibug(scheme, [30]) or [None])[0],
                 reference=REFERENCE_SHAPE.round(4).tolist(), head=dict(regions=REGIONS, closed=CLOSED_REGIONS),
-                detector=dict(sides=search.sides, strides=DETECTOR_STRIDES, threshold=DETECTOR_THRESHOLD, sure=SURE_SCORE))
+                detector=dict(sides=search.sides, strides=DETECTOR_STRIDES, threshold=DETECTOR_THRESHOLD, sure=SURE_SCORE,
+                              most=MAX_SEARCH_SIDE, least=LEAST_EVIDENCE, unseen=UNSEEN))
 
 
 def three_people(seed=3):

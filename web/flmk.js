@@ -75,6 +75,23 @@ export function decodeMap({data, dims: [, h, w]}, stride, threshold) {
 export const scaleRow = ({box: [x, y, w, h], five, score}, [sx, sy]) =>
   ({box: [x*sx, y*sy, w*sx, h*sy], five: five.map(p => [(p[0] + .5)*sx - .5, (p[1] + .5)*sy - .5]), score})
 
+// A picture turned counter-clockwise by so many quarters.
+export function turned(picture, turns) {
+  if (!turns) return picture
+  const {data, width: w, height: h} = turned(picture, turns - 1), out = new Uint8Array(4*w*h)
+  for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) for (let c = 0; c < 4; c++) out[4*((w - 1 - x)*h + y) + c] = data[4*(y*w + x) + c]
+  return {data: out, width: h, height: w}
+}
+
+// A row of a turned picture in the pixels of the picture before, which is {width, height}.
+export function unturnRow({box, five, score}, turns, {width, height}) {
+  for (let k = turns - 1; k >= 0; k--) {
+    const wide = k % 2 ? height : width, [x, y, w, h] = box
+    box = [wide - y - h, x, h, w]; five = five.map(([x, y]) => [wide - 1 - y, x])
+  }
+  return {box, five, score}
+}
+
 // Non-maximum suppression: of boxes that lie on each other, the one with the best score.
 export function suppress(rows, iou = .4, inside = .75, most = 500) {
   const kept = []

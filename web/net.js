@@ -1,6 +1,6 @@
 // The two networks, run by ONNX Runtime Web: by WebGPU where the browser has it, else by WebAssembly.
 import { cropToInput, decodeMap, drifted, faceRoll, fitRotation, mapPoint, meanSigma, mirrored, overlap, reducedTo, refineSquare, scaleRow, searchInput,
-  squareOfBox, squareOfPoints, suppress, toAngles, uprightSquare } from './flmk.js'
+  squareOfBox, squareOfPoints, suppress, toAngles, turned, unturnRow, uprightSquare } from './flmk.js'
 
 const BATCH = 16                        // faces at once
 let about, ort, detector, landmarks
@@ -93,18 +93,39 @@ function pose(points) {
   return {R, angles: toAngles(R)}
 }
 
-// The largest mean sigma of a face: less for a box that the detector itself is not sure of. flmk.inference.photos.sigma_limits.
-const sigmaLimit = score => about.max_sigma*Math.min(1, Math.exp((score - about.detector.sure)/.3))
+// The largest mean sigma of a face: less for a box that the detector is not sure of, more where it is very sure. flmk.inference.photos.sigma_limits.
+const sigmaLimit = score => about.max_sigma*Math.exp((score - about.detector.sure)/.3)
 
-// The faces of a detector's rows, from left to right: a second time in tighter crops, and only what the points confirm, each once.
-export async function predictRows(picture, rows) {
+// What may be a face, the surest first: a second time in tighter crops, with the evidence for it.
+async function weigh(picture, rows) {
   const first = await predict(picture, rows.map(r => squareOfBox(r.box, faceRoll(r.five))))
   const found = await predict(picture, first.map(f => refineSquare(f.square, f.points, about, picture)))
-  found.forEach((f, k) => Object.assign(f, {score: rows[k].score, around: squareOfPoints(f.points, about)}))
+  found.forEach((f, k) => Object.assign(f, {score: rows[k].score, limit: Math.max(about.max_sigma, sigmaLimit(rows[k].score)), turn: rows[k].turn ?? 0,
+    evidence: Math.log(sigmaLimit(rows[k].score)/f.unsure), around: squareOfPoints(f.points, about)}))
+  return found.toSorted((a, b) => b.evidence - a.evidence)
+}
+
+// Of what lies on each other the surest, with the evidence of each turn in which it was seen. flmk.inference.photos._confirmed.
+function places(found) {
   const kept = []
-  for (const f of found.toSorted((a, b) => a.unsure - b.unsure))
-    if (!(f.unsure > sigmaLimit(f.score)) && kept.every(k => overlap(f.around, k.around) < .5)) kept.push(f)
-  return kept.sort((a, b) => a.around.x - b.around.x)
+  for (const f of found) {
+    let place = kept.find(k => overlap(f.around, k.around) >= .5)
+    if (!place) kept.push(place = {...f, seen: Array(4).fill(about.detector.unseen)})
+    place.seen[f.turn] = Math.max(place.seen[f.turn], f.evidence)
+  }
+  return kept
+}
+
+// The faces of a detector's rows, from left to right: only what the points confirm, each once.
+export async function predictRows(picture, rows) {
+  return places(await weigh(picture, rows)).filter(f => !(f.evidence < 0)).sort((a, b) => a.around.x - b.around.x)
+}
+
+// The same where nothing was found: the picture is searched in its three other turns, too. `rows` is what the detector saw in the first.
+export async function predictTurned(picture, rows) {
+  const {most, least} = about.detector, small = reducedTo(picture, most), scale = [picture.width/small.width, picture.height/small.height], all = [...rows]
+  for (const turn of [1, 2, 3]) for (const row of await find(turned(small, turn))) all.push({...scaleRow(unturnRow(row, turn, small), scale), turn})
+  return places(await weigh(picture, all)).filter(f => f.seen.reduce((s, e) => s + e)/4 > least).sort((a, b) => a.around.x - b.around.x)
 }
 
 // Follows the faces of a camera or a video, as flmk.inference.video does: call `step` with one frame after the other.
@@ -115,7 +136,7 @@ export class Tracker {
   async step(picture, milliseconds) {
     const now = await predict(picture, this.tracks.map(t => t.square), false)
     this.tracks = this.tracks.map((t, k) => ({...t, ...now[k], next: uprightSquare(now[k].points, about, t.square.angle)}))
-      .filter(t => !drifted(t.square, t.next, t.unsure, picture, about.max_sigma))
+      .filter(t => !drifted(t.square, t.next, t.unsure, picture, t.limit))
       .map(t => ({...t, square: t.next}))
     if (this.tracks.length && milliseconds - this.searched < 1000) return {faces: this.tracks, searched: 0}
     const start = performance.now(), rows = await find(picture), searched = performance.now() - start

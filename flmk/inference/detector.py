@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DETECTOR_STRIDES', 'DETECTOR_ASSET', 'decode_map', 'decode_maps', 'box_overlaps', 'suppress_overlaps', 'is_detector',
-           'load_detector', 'pad_image', 'scale_rows', 'reduce_image', 'search_reduced', 'OnnxDetector']
+           'load_detector', 'pad_image', 'scale_rows', 'unturn_rows', 'reduce_image', 'search_reduced', 'OnnxDetector']
 
 # %% ../../nbs/inference/05_detector.ipynb #5be06132
 from pathlib import Path
@@ -112,6 +112,22 @@ def scale_rows(
     rows[:, 4:14] = (rows[:, 4:14] + .5)*np.tile(scale, 5) - .5
     return rows
 
+# %% ../../nbs/inference/05_detector.ipynb #ece60dd4
+def unturn_rows(
+    rows,       # (n, 15): box, five points, score; in a picture that was turned
+    turns:int,  # quarters by which it was turned, counter-clockwise, as of `np.rot90`
+    w:int, h:int, # its width and height before, in pixels
+): # (n, 15)
+    "Rows in the pixels of the picture before it was turned."
+    rows = rows.copy()
+    for k in reversed(range(turns % 4)):
+        wide = w if k % 2 == 0 else h                                  # before the turn that is taken back
+        x, y = rows[:, 4:14:2].copy(), rows[:, 5:14:2].copy()
+        rows[:, 4:14:2], rows[:, 5:14:2] = wide - 1 - y, x
+        x, y, bw, bh = rows[:, :4].T.copy()
+        rows[:, :4] = np.stack([wide - y - bh, x, bh, bw], 1)
+    return rows
+
 # %% ../../nbs/inference/05_detector.ipynb #995bdb66
 def reduce_image(
     image, # (height, width, 3) uint8
@@ -141,6 +157,7 @@ class OnnxDetector:
         sides=(640, 160),    # longer sides at which a picture is searched, pixels, the largest first
         threshold=.5,        # least score
     ): self.session, self.path, self.sides, self.threshold = load_detector(path, threads), path, sides, threshold
+    any_rotation = True                                                # it was trained on faces that lie and stand on their head
 
     def search_at(self, image, side):
         "Rows (n, 15) of a picture reduced to a longer side, in pixels of the picture; overlapping ones are not yet dropped."

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ..core.files import InputError, MAX_MODEL_BYTES, read_regular
-from .detector import DETECTOR_ASSET, is_detector, OnnxDetector, search_reduced
+from .detector import DETECTOR_ASSET, is_detector, OnnxDetector, search_reduced, unturn_rows
 
 # %% ../../nbs/inference/01_faces.ipynb #b860d618
 def _cascades():
@@ -77,6 +77,7 @@ class FaceDetector:
         path=None, # 'rendered', our own, if not given; 'haar', OpenCV's cascades; or a model file of `flmk.detect` or for cv2.FaceDetectorYN
     ):
         self.path, self._own = path, threading.local()
+        self.any_rotation = path in (None, 'rendered') or _own_file(path)                # was it trained on faces that lie or stand on their head?
         self._own.find = self._load()                    # here and now, so that a wrong file is refused at once
 
     def _load(self): return _finder(self.path)
@@ -90,17 +91,25 @@ class FaceDetector:
 
     def __reduce__(self): return FaceDetector, (self.path,)    # so that it can be sent to other processes
 
+# %% ../../nbs/inference/01_faces.ipynb #47d43286
+def _search_turned(search, image, turns):
+    "Rows of an image that was turned by quarters for the search; a turned copy is made of a reduced one."
+    if not turns: return search(image)
+    find = lambda small: unturn_rows(search(np.ascontiguousarray(np.rot90(small, turns))), turns, *small.shape[1::-1])
+    return search_reduced(find, image, MAX_SEARCH_SIDE)
+
 # %% ../../nbs/inference/01_faces.ipynb #26e36924
 def find_faces(
     image:np.ndarray,       # (height, width, 3) uint8, RGB
     detector=None,          # a `FaceDetector`; without one, our own
     min_score:float=0,      # faces with a lower score are left out
     min_size:float=0,       # faces whose box has a shorter longer side are left out, in pixels
+    turns:int=0,            # quarters, counter-clockwise, by which the detector gets the picture turned
 ): # boxes (n, 4) x, y, width, height; five points (n, 5, 2): right eye, left eye, nose, right and left corner of the mouth (NaN where unknown); scores (n)
     "The faces of a photograph; coordinates in pixels of the image."
     least, most = sorted(image.shape[:2])
     line = least < 16*max(most/MAX_SEARCH_SIDE, 1)                               # or a dot
-    rows = np.empty((0, 15)) if line else (detector or FaceDetector()).search(image)
+    rows = np.empty((0, 15)) if line else _search_turned((detector or FaceDetector()).search, image, turns)
     boxes, five, scores = rows[:, :4], rows[:, 4:14].reshape(-1, 5, 2), rows[:, 14]
     keep = (scores >= min_score) & (boxes[:, 2:].max(1, initial=0) >= min_size)
     return boxes[keep], five[keep], scores[keep]

@@ -23,7 +23,7 @@ from ..core.files import atomic_write, InputError
 from ..core.points import IBUG68
 from .faces import find_faces
 from .landmarks import Crop, max_sigma, mean_sigma, model_scheme, predict_crops, upright_square
-from .photos import predict_boxes
+from .photos import predict_boxes, sigma_limits
 from .tables import face_records
 
 # %% ../../nbs/inference/04_video.ipynb #1bf21852
@@ -167,8 +167,8 @@ def _follow(self:Tracker, frame, t):
     "Faces of the tracks that are still good; the others are dropped, and remembered."
     if not self.tracks: return []
     points, sigma = predict_crops(self.model, [Crop(frame, *k.crop) for k in self.tracks], self.flip)
-    unsure, limit = mean_sigma(points, sigma, self.scheme.crop), max_sigma(self.model)
-    whys = [has_drifted(k.square, upright_square(p, self.scheme)[0], u, frame.shape, limit) for k, p, u in zip(self.tracks, points, unsure)]
+    unsure = mean_sigma(points, sigma, self.scheme.crop)
+    whys = [has_drifted(k.square, upright_square(p, self.scheme)[0], u, frame.shape, k.limit) for k, p, u in zip(self.tracks, points, unsure)]
     for i in _merged(self.tracks, points, t): whys[i] = whys[i] or 'merged'
     good = [i for i, why in enumerate(whys) if not why]
     self.drifts += [(t, k.number, why) for k, why in zip(self.tracks, whys) if why]
@@ -198,7 +198,8 @@ def _search(self:Tracker, frame, t):
     kept, points, sigma = predict_boxes(self.model, frame, boxes, self.flip, five=five, scores=scores)
     squares = [upright_square(p, self.scheme)[0] for p in points]
     new = [i for i, s in enumerate(squares) if all(square_overlap(s, k.square) < .5 for k in self.tracks)]
-    tracks = [self._track_for(squares[i], t) for i in new]
+    tracks, limits = [self._track_for(squares[i], t) for i in new], sigma_limits(self.model, len(boxes), scores, five)[kept]
+    for k, i in zip(tracks, new): k.limit = max(limits[i], max_sigma(self.model))           # what was sure enough then is sure enough later
     self.tracks = self.tracks + tracks
     return self._faces(points[new], sigma[new], tracks, scores[kept][new], t)
 
