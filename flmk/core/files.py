@@ -367,7 +367,7 @@ def load_pickle(
             raise InputError(f'{path} is not a pickle of plain data: {why}; get the file anew from its source') from e
 
 # %% ../../nbs/core/00_files.ipynb #a3af8dcc
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.avif')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.avif', '.heic', '.heif')
 IMAGE_FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF', 'AVIF')   # as Pillow calls them
 VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm')
 MAX_PIXELS = 64_000_000
@@ -396,11 +396,20 @@ def check_image_size(
     if max(width, height) > MAX_SIDE or max(width, height) > 500*min(width, height):
         raise InputError(f'it has {width} x {height} pixels: a side is at most {MAX_SIDE:,} px, and at most 500 times the other')
 
+# %% ../../nbs/core/00_files.ipynb #abc50e03
+@cache
+def _heif_formats():
+    "Pillow's name for HEIC, in which telephones store photographs, where the package pillow-heif is installed."
+    try: from pillow_heif import register_heif_opener
+    except ImportError: return ()
+    register_heif_opener()
+    return 'HEIF',
+
 # %% ../../nbs/core/00_files.ipynb #a397b238
 def _image_complaint(e, empty):
     "Why an image could not be read, in a few words."
     if empty: return 'the file is empty'
-    if isinstance(e, UnidentifiedImageError): return 'no image, or not of a format that is read here (JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF)'
+    if isinstance(e, UnidentifiedImageError): return 'no image, or not of a format that is read here (JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF; HEIC where pillow-heif is installed)'
     return (str(e) or type(e).__name__).splitlines()[0]
 
 @contextlib.contextmanager
@@ -414,7 +423,7 @@ def open_image(
     with contextlib.nullcontext(path) if opened else read_regular(path) as f, warnings.catch_warnings():
         warnings.simplefilter('ignore')                   # Pillow warns of much that does no harm
         try:
-            with Image.open(f, formats=IMAGE_FORMATS) as im:
+            with Image.open(f, formats=IMAGE_FORMATS + (_heif_formats() if str(name).lower().endswith(('.heic', '.heif')) else ())) as im:
                 check_image_size(*im.size, max_pixels)
                 yield im
         except Exception as e:
