@@ -98,7 +98,7 @@ const sigmaLimit = score => about.max_sigma*Math.exp((score - about.detector.sur
 
 // What may be a face, the surest first: a second time in tighter crops, with the evidence for it.
 async function weigh(picture, rows) {
-  const first = await predict(picture, rows.map(r => squareOfBox(r.box, faceRoll(r.five))))
+  const first = await predict(picture, rows.map(r => squareOfBox(r.box, faceRoll(r.five))), false)
   const found = await predict(picture, first.map(f => refineSquare(f.square, f.points, about, picture)))
   found.forEach((f, k) => Object.assign(f, {score: rows[k].score, limit: Math.max(about.max_sigma, sigmaLimit(rows[k].score)), turn: rows[k].turn ?? 0,
     evidence: Math.log(sigmaLimit(rows[k].score)/f.unsure), around: squareOfPoints(f.points, about)}))
