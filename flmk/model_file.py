@@ -7,14 +7,14 @@ __all__ = ['MODEL_FORMAT', 'weights_checksum', 'write_checkpoint', 'check_model_
            'HeadCorrection']
 
 # %% ../nbs/15_model_file.ipynb #573e71ec
-import hashlib, io, math, zipfile
+import hashlib, io, math, os, zipfile
 from pathlib import Path
 
 import torch
 from fastcore.basics import patch
 from torch import nn
 
-from .core.files import atomic_write, InputError, MAX_MODEL_BYTES
+from .core.files import atomic_write, InputError, MAX_MODEL_BYTES, read_regular
 from .core.points import IBUG68, N_POINTS, REFERENCE_SHAPE, scheme_from_dict
 
 # %% ../nbs/15_model_file.ipynb #dbbe2a31
@@ -56,15 +56,16 @@ def read_checkpoint(
     path, # a file written by `torch.save`
 ): # what is in it
     "Load tensors and plain types, nothing else; raises `InputError` for a missing, broken or dangerous file."
-    try:
-        if not Path(path).is_file(): raise FileNotFoundError(path)
-        with zipfile.ZipFile(path) as z: damaged = z.testzip()               # compares each part with its CRC
-        if damaged: raise ValueError(f'{damaged} is damaged')
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError as e: raise InputError(f'{path} is missing: train first, or name another file') from e
-    except Exception as e:
-        if 'weights_only' in str(e): raise InputError(f'{path} holds code beside its weights and is not loaded: get it from its author anew, or train your own') from e
-        raise InputError(f'{path} is not a saved model, or only a part of one: copy or train it again') from e
+    if not os.path.exists(path): raise InputError(f'{path} is missing: train first, or name another file')
+    with read_regular(path) as f:
+        try:
+            with zipfile.ZipFile(f) as z: damaged = z.testzip()              # compares each part with its CRC
+            if damaged: raise ValueError(f'{damaged} is damaged')
+            f.seek(0)
+            return torch.load(f, map_location='cpu', weights_only=True)
+        except Exception as e:
+            if 'weights_only' in str(e): raise InputError(f'{path} holds code beside its weights and is not loaded: get it from its author anew, or train your own') from e
+            raise InputError(f'{path} is not a saved model, or only a part of one: copy or train it again') from e
 
 # %% ../nbs/15_model_file.ipynb #3a6e8f6b
 def _numbers(o, *shape):

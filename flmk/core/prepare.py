@@ -88,7 +88,7 @@ def _whole_faces(part, size, n_points):
 # %% ../../nbs/core/07_prepare.ipynb #768ae791
 def _store_all(jobs, source, part, size, workers, strict, scheduler, scheme):
     "Prepare all jobs in parallel and append images and lines to the hidden folder's files; returns the bad ones."
-    bad, portions, func = [], list(chunked(jobs, 16)), partial(_prepare_some, size=size, folder=source.resolve(), scheme=scheme)
+    bad, portions, func = [], list(chunked(jobs, 16)), partial(_prepare_some, size=size, folder=Path(os.path.realpath(source)), scheme=scheme)
     made = process_map(func, portions, scheduler=scheduler, chunk=1) if scheduler else threaded_map(func, portions, workers, ahead=8)
     with closing(made), open(part/'imgs.npy', 'ab') as images, open(part/'list.txt', 'a', encoding='utf-8') as listing:
         for name, image, line in progress(chain.from_iterable(made), len(jobs), source.name):
@@ -164,7 +164,7 @@ def _folders(source, data, extra):
     "Which folder becomes which; raises `InputError` where two would become one."
     folders = {Path(source)/folder: Path(data)/ours for folder, ours in CHALLENGE_SETS.items()}
     if not extra: return folders
-    ours = Path(data)/f'{Path(extra).resolve().name}_data'
+    ours = Path(data)/f'{Path(os.path.realpath(extra)).name}_data'
     if Path(extra) in folders or ours in folders.values(): raise InputError(f'--extra {extra} would be prepared as {ours} beside another of that name: rename the folder')
     return folders | {Path(extra): ours}
 

@@ -6,13 +6,13 @@
 __all__ = ['MAX_SOLUTION_BYTES', 'MAX_COMPLAINTS', 'list_images', 'solution_text', 'write_solution', 'check_solution']
 
 # %% ../../nbs/core/10_solution.ipynb #9abc9bac
-import io, lzma, math, re, zipfile, zlib
+import io, lzma, math, os, re, zipfile, zlib
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from .files import atomic_write, IMAGE_SUFFIXES, InputError, locked_folder, printable
+from .files import atomic_write, IMAGE_SUFFIXES, InputError, locked_folder, printable, read_regular
 from .points import N_POINTS
 
 # %% ../../nbs/core/10_solution.ipynb #b4a6bb34
@@ -64,21 +64,25 @@ def _read_bounded(f, name):
     return content
 
 # %% ../../nbs/core/10_solution.ipynb #8e9f94c4
+def _read_zip(z, path):
+    "The bytes of the solution in an open zip, and the complaints about the zip."
+    found = z.namelist()
+    complaints = [] if found == ['solution.txt'] else [f'the zip holds {", ".join(map(printable, found[:5])) or "nothing"} instead of solution.txt alone']
+    inside = [n for n in found if Path(n).name == 'solution.txt']
+    if not inside: return b'', complaints
+    with z.open(inside[0]) as f: return _read_bounded(f, f'{path}, {printable(inside[0])},'), complaints
+
 def _read_solution(path):
     "Bytes of a solution file, or of the one in a zip, and the complaints about the file as such."
-    path = Path(path)
-    if not path.is_file(): raise InputError(f'{path} is missing: give a solution.txt or its zip')
-    try:
-        if not zipfile.is_zipfile(path):
-            with open(path, 'rb') as f: return _read_bounded(f, path), []
-        with zipfile.ZipFile(path) as z:
-            found = z.namelist()
-            complaints = [] if found == ['solution.txt'] else [f'the zip holds {", ".join(map(printable, found[:5])) or "nothing"} instead of solution.txt alone']
-            inside = [n for n in found if Path(n).name == 'solution.txt']
-            if not inside: return b'', complaints
-            with z.open(inside[0]) as f: return _read_bounded(f, f'{path}, {printable(inside[0])},'), complaints
-    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError) as e:
-        raise InputError(f'{path} cannot be read: {str(e).splitlines()[0] if str(e) else type(e).__name__}; write it anew') from e
+    if not os.path.exists(path): raise InputError(f'{path} is missing: give a solution.txt or its zip')
+    with read_regular(path) as f:
+        try:
+            if zipfile.is_zipfile(f):
+                with zipfile.ZipFile(f) as z: return _read_zip(z, path)
+            f.seek(0)
+            return _read_bounded(f, path), []
+        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError) as e:
+            raise InputError(f'{path} cannot be read: {str(e).splitlines()[0] if str(e) else type(e).__name__}; write it anew') from e
 
 # %% ../../nbs/core/10_solution.ipynb #4a8f87c7
 _number = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?', re.ASCII)

@@ -35,7 +35,7 @@ def _cascades():
 def _yunet(path):
     "The same by YuNet's model file, the best score first; raises `InputError` where it is none."
     from cv2.utils.logging import LOG_LEVEL_SILENT, setLogLevel
-    if not Path(path).is_file(): raise InputError(f'{path} is missing: name a model file for FaceDetectorYN, rendered or haar')
+    if not Path(path).is_file(): raise InputError(f'{path} is missing, or no regular file: name a model file for FaceDetectorYN, rendered or haar')
     setLogLevel(LOG_LEVEL_SILENT)                        # or OpenCV tells on standard error what the exception says again
     wrong = f'{path} is no model for FaceDetectorYN: get face_detection_yunet from OpenCV\'s model zoo'
     try: net = cv2.FaceDetectorYN.create(str(path), '', (320, 320), score_threshold=.7)

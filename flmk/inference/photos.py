@@ -8,7 +8,7 @@ __all__ = ['SURE_SCORE', 'UNSEEN', 'LEAST_EVIDENCE', 'MIN_IMAGE_SIDE', 'DRAW_STY
            'upright_crop', 'copy_names', 'write_jpeg', 'write_copies', 'predict_file']
 
 # %% ../../nbs/inference/03_photos.ipynb #ebb92346
-import glob
+import glob, os
 from functools import cache
 from pathlib import Path
 
@@ -232,13 +232,13 @@ def copy_names(
     taken=(),      # names that are in use already, without suffix
 ): # list of Path, no two alike; raises `InputError` where a copy would overwrite an original
     "Where the copies, or the tables, of some files go."
-    names, used, originals = [], set(taken), {Path(p).resolve() for p in paths}
+    names, used, originals = [], set(taken), {os.path.realpath(p) for p in paths}
     for p in paths:
         name, k = Path(p).stem, 2
         while name in used: name, k = f'{Path(p).stem}_{k}', k + 1
         used.add(name); names.append(name)
     copies = [Path(folder)/f'{n}{suffix}' for n in names]
-    lost = [c for c in copies if c.resolve() in originals]
+    lost = [c for c in copies if os.path.realpath(c) in originals]
     if lost: raise InputError(f'{lost[0]} would be overwritten by its own copy: give another folder by --out')
     return copies
 

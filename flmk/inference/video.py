@@ -252,7 +252,7 @@ def read_frames(
     "Read a video, by PyAV where it is installed; raises `InputError` where there is none."
     live = isinstance(source, int)
     name = f'camera {source}' if live else source
-    if not live and not Path(source).is_file(): raise InputError(f'{source} is missing: give a video file')
+    if not live and not Path(source).is_file(): raise InputError(f'{source} is missing, or no regular file: give a video file')
     frames = _opencv_frames(source) if live or not find_spec('av') else _pyav_frames(source)
     fps, first = next(frames, None), next(frames, None)
     if first is None: raise InputError(f'{name} gives no picture: ' + ('is one connected, and may you use it?' if live else 'it is no video that can be read'))

@@ -6,7 +6,7 @@
 __all__ = ['write_face', 'write_faces', 'missing_faces', 'scene_record', 'write_scenes', 'flmk_faces']
 
 # %% ../../nbs/render/11_write.ipynb #e8bd7033
-import json, re, time
+import json, os, re, time
 from pathlib import Path
 
 import cv2
@@ -108,7 +108,7 @@ def flmk_faces(
     "Render faces with 68 landmarks in the challenge's layout; run again, it goes on where it stopped."
     require_embree()
     if scenes: return print(write_scenes(out, n, seed, size, min(5*n, 500), photos, workers))
-    out = Path(out).resolve()
+    out = Path(os.path.realpath(out))
     with locked_folder(out):
         claim_folder(out, dict(seed=seed, size=size, version=RENDERER_VERSION))
         jobs = [(out, seed, k, size) for k in missing_faces(out, n)]

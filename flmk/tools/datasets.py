@@ -231,7 +231,7 @@ def import_dataset(
     "Crop all faces into a folder in the challenge's layout; goes on where an interrupted run stopped. Raises `InputError` where none can be used."
     out, good, bad, kept = Path(out), {}, [], 0
     with locked_folder(out):
-        claim_folder(out, dict(source=str(archive.path.resolve()), seed=seed, size=size, version=2), 'import.json', 'flmk_import')
+        claim_folder(out, dict(source=os.path.realpath(archive.path), seed=seed, size=size, version=2), 'import.json', 'flmk_import')
         work = partial(store_face, archive=archive, kind=kind, out=out, seed=seed, size=size)
         for face, (name, points, was_there) in progress(zip(faces, threaded_map(work, faces, workers)), len(faces), out.name):
             kept += was_there

@@ -6,7 +6,7 @@
 __all__ = ['relabel', 'relabel_folder']
 
 # %% ../../nbs/tools/07_relabel.ipynb #847a2604
-import hashlib, shutil
+import hashlib, os, shutil
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ def relabel_folder(
     "Write a training folder anew with its labels in a model's definition; annot.pkl comes last. Raises `InputError` where the folder holds anything else."
     source, out, model = Path(source), Path(out), load_predictor(model_path)
     paths, true = read_labelled(source)
-    mine = dict(source=str(source.resolve()), model_sha256=hashlib.sha256(Path(model_path).read_bytes()).hexdigest())
+    mine = dict(source=os.path.realpath(source), model_sha256=hashlib.sha256(Path(model_path).read_bytes()).hexdigest())
     with locked_folder(out):
         claim_folder(out, mine, 'relabel.json', 'flmk.tools.relabel')
         moved, offset = relabel(model, paths, true)

@@ -39,7 +39,11 @@ def test_no_regular_file(made, source, data, model, face, tmp_path):
     assert done.returncode == 2 and 'Traceback' not in done.stderr and ('x.jpg' in done.stderr or 'holds no image' in done.stderr), done
     for name in 'm.pth.tar', 'm.onnx': refused(call('flmk_predict', face, '--model_path', make(name), '--out', tmp_path/'out', **quick), name)
     refused(call('flmk_predict', face, '--detector', make('d.onnx'), '--out', tmp_path/'out', **quick), 'd.onnx')
-    refused(call('flmk_test', '--check', make('solution.zip'), **quick), 'solution.zip')
+    what = 'regular file' if made in ('pipe', 'folder', 'device') else ''         # it said that a pipe is missing
+    refused(call('flmk_test', '--check', make('solution.zip'), **quick), 'solution.zip', what)
+    refused(call('flmk_export', make('e.pth.tar'), tmp_path/'out.onnx', **quick), 'e.pth.tar', what)
+    done = call('flmk_predict', make('v.mp4'), make('y.jpg'), '--out', tmp_path/'table', '--draw', '--overwrite', **quick)   # a loop of links gave a traceback
+    assert done.returncode == 2 and 'Traceback' not in done.stderr and ('v.mp4' in done.stderr and what in done.stderr or made in ('folder', 'nothing')), done
     refused(call('flmk_import', 'points', make('set.zip'), '--out', tmp_path/'out', **quick), 'set.zip')
     refused(call('flmk_prepare', '--source', make('a/synthetics_train/annot.pkl').parent.parent, '--data', tmp_path/'out', **quick), 'annot.pkl')
     refused(call('flmk_train', '--data', make('b/AFLW_train_data/list.txt').parent.parent, '--checkpoint', tmp_path/'out', **quick), 'list.txt')
@@ -322,6 +326,17 @@ def test_several_at_once(n, what, source, data, model, published, face, clip, tm
     for k in 'out', 'alone': assert not [o for o in (tmp_path/k).rglob('.*')]
     a, b = content(tmp_path/'out'), content(tmp_path/'alone')
     assert a.keys() == b.keys() and all(a[k] == b[k] for k in a if not k.endswith(('.logs', '.md', 'import.json', 'faces.json')) and 'snapshot' not in k)
+
+
+@pytest.mark.skipif(not is_root, reason='only root may become nobody')
+def test_a_model_of_somebody_else(model, face, tmp_path):
+    "A model without the right to read it is told as that; it was called no model."
+    for path in (face, tmp_path):
+        for p in (path, *path.parents):
+            if '/tmp/' in f'{p}/' and p != Path('/tmp'): p.chmod(p.stat().st_mode | 0o055)
+    locked = Path(shutil.copy(model, tmp_path/'m.pth.tar')); locked.chmod(0o600)
+    (tmp_path/'out').mkdir(); (tmp_path/'out').chmod(0o777)
+    refused(call('flmk_predict', face, '--crops', '--model_path', locked, '--out', tmp_path/'out', nobody=True), 'm.pth.tar cannot be read: Permission denied')
 
 
 @pytest.mark.parametrize('n', [2, 8])
