@@ -4,19 +4,15 @@
 
 # %% auto #0
 __all__ = ['MAX_FACES', 'DETECTOR_TABLE', 'LEVEL_SIDES', 'POINT_WEIGHT', 'face_targets', 'SceneData', 'FreshScenes',
-           'show_scenes', 'scene_pixels', 'rows_to_squares', 'SceneDL', 'BytesToFloat', 'scene_dataloaders',
-           'separable_conv', 'DetectorNet', 'grid_coords', 'decode_cells', 'assign_cells', 'quality_focal_loss',
-           'square_iou', 'face_terms', 'detector_loss', 'detector_learner', 'PixelDetector', 'export_detector',
-           'match_boxes', 'average_precision', 'evaluate_detector', 'find_in_memory', 'cut_windows', 'HardNegatives',
-           'scene_sets', 'train_detector']
+           'scene_dataloaders', 'separable_conv', 'DetectorNet', 'grid_coords', 'decode_cells', 'assign_cells',
+           'quality_focal_loss', 'square_iou', 'face_terms', 'detector_loss', 'detector_learner', 'export_detector',
+           'match_boxes', 'average_precision', 'evaluate_detector', 'scene_sets', 'train_detector']
 
 # %% ../nbs/05_detect.ipynb #a7819eac
 import contextlib, io, warnings
 from functools import partial
 from pathlib import Path
 
-import cv2
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -28,11 +24,13 @@ from fastai.callback.training import GradientClip
 
 from .core.crop import five_points
 from .core.files import atomic_write, cli
+from .hard_negatives import HardNegatives
 from .inference.landmarks import seal_onnx
-from .inference.detector import box_overlaps, decode_maps, DETECTOR_STRIDES, OnnxDetector, pad_image, suppress_overlaps
+from .inference.detector import box_overlaps, DETECTOR_STRIDES, OnnxDetector
 from .inference.faces import DETECTOR_THRESHOLD
 from .models import _blocks, _norm
-from .render.scenes import compose_scene, read_photos, render_backgrounds, render_cutouts, tone_curves
+from .render.scenes import compose_scene, read_photos, render_backgrounds, render_cutouts
+from .scene_batches import BytesToFloat, PixelDetector, SceneDL
 from .train import EMACallback
 
 # %% ../nbs/05_detect.ipynb #2e824de5
@@ -48,7 +46,7 @@ def face_targets(
         rows[k] = [*(square[:2] + square[2]/2 - .5), square[2], *five_points(points).ravel(), kind]
     return rows
 
-# %% ../nbs/05_detect.ipynb #a8e82ec4
+# %% ../nbs/05_detect.ipynb #3f38cccc
 class SceneData:
     "Scenes as a dataset: item k of epoch e is always the same, and no two are alike."
     def __init__(self,
@@ -62,66 +60,10 @@ class SceneData:
         scene = compose_scene(np.random.default_rng([self.seed, self.epoch, k]), *self.sources, size=self.size)
         return TensorImage(torch.from_numpy(np.ascontiguousarray(scene.image)).permute(2, 0, 1)), torch.from_numpy(face_targets(scene))
 
-# %% ../nbs/05_detect.ipynb #182ad6cd
+# %% ../nbs/05_detect.ipynb #7671e3bb
 class FreshScenes(Callback):
     "Other scenes each epoch."
     def before_train(self): self.dls.train.dataset.epoch = self.epoch + 1
-
-# %% ../nbs/05_detect.ipynb #a3f9cf8a
-def show_scenes(
-    images, # (h, w, 3) uint8 each
-    faces, # for each image rows of centre, side, five points
-    n=4, # how many to show
-    titles=None, # one for each, or none
-):
-    "Draw the squares and points of targets or predictions (rows of centre, side, five points)."
-    fig, axes = plt.subplots(1, n, figsize=(2.2*n, 2.3), squeeze=False)
-    for i, ax in enumerate(axes[0]):
-        ax.imshow(images[i]); ax.axis('off')
-        for row in faces[i]:
-            x, y, side = row[:3]
-            ax.add_patch(plt.Rectangle((x - side/2, y - side/2), side, side, fill=False, ec='lime', lw=1.2))
-            ax.plot(row[3:13:2], row[4:13:2], 'y.', ms=2)
-        if titles: ax.set_title(titles[i], fontsize=9)
-    fig.tight_layout(pad=.3)
-
-# %% ../nbs/05_detect.ipynb #f80ecf72
-def scene_pixels(
-    x, # (n, 3, h, w) as the network gets them
-): # (n, h, w, 3) uint8
-    "Back to bytes."
-    return np.uint8(((x.float() + 2)*63.75).round().clamp(0, 255).permute(0, 2, 3, 1).cpu())
-
-# %% ../nbs/05_detect.ipynb #daa8e844
-def rows_to_squares(
-    rows, # (n, 15) of `decode_maps`: box, five points, score
-): # (n, 13): centre, side, five points
-    "Found faces in the order of the targets."
-    return np.hstack([rows[:, :2] + rows[:, 2:4]/2 - .5, rows[:, 2:3], rows[:, 4:14]])
-
-# %% ../nbs/05_detect.ipynb #bf3ea882
-class SceneDL(TfmdDL):
-    "A fastai DataLoader of scenes that draws them: faces to be found, or faces found."
-    def show_batch(self, b=None, max_n:int=4, **kwargs):
-        "Show the first scenes of a batch with the faces to be found."
-        x, faces = self.one_batch() if b is None else b
-        n = min(max_n, len(x))
-        show_scenes(scene_pixels(x[:n]), [f[f[:, 13] == 1] for f in faces], n)
-
-# %% ../nbs/05_detect.ipynb #a9490bd2
-@patch
-def show_results(self:SceneDL, b, maps, max_n:int=4, threshold=.3, **kwargs):
-    "Show what a network finds; the title counts faces found and faces to be found."
-    probable = [torch.cat([m[:, :1].sigmoid(), m[:, 1:]], 1).permute(0, 2, 3, 1).numpy() for m in maps]
-    n = min(max_n, len(b[0]))
-    rows = [suppress_overlaps(decode_maps([m[k] for m in probable], threshold)) for k in range(n)]
-    titles = [f'{len(r)} found, {int((f[:, 13] == 1).sum())} there' for r, f in zip(rows, b[1])]
-    show_scenes(scene_pixels(b[0][:n]), [rows_to_squares(r) for r in rows], n, titles)
-
-# %% ../nbs/05_detect.ipynb #b06679db
-class BytesToFloat(Transform):
-    "Bytes to floats from -2 to 2; the targets stay as they are."
-    def encodes(self, x:TensorImage): return x.float()/63.75 - 2
 
 # %% ../nbs/05_detect.ipynb #cce635a9
 def scene_dataloaders(
@@ -133,12 +75,11 @@ def scene_dataloaders(
     make = partial(SceneDL, bs=bs, num_workers=0, after_batch=BytesToFloat())
     return DataLoaders(make(train_data, shuffle=True, drop_last=True), make(valid_data))
 
-# %% ../nbs/05_detect.ipynb #c6fc09e6
+# %% ../nbs/05_detect.ipynb #20e78ade
 _rows = '''16 3 16 16 - RE 2,  16 3 64 24 - RE 2,  24 3 96 32 - RE 1,  32 3 96 32 - RE 1,  32 3 128 64 - RE 2,
            64 5 160 64 - RE 1, 64 5 160 64 - RE 1, 64 3 192 80 - RE 2, 80 5 192 80 - RE 1, 80 5 192 80 - RE 1'''
 DETECTOR_TABLE = [row.split() for row in _rows.split(',')]      # input, kernel, expanded, output, -, activation, stride
 
-# %% ../nbs/05_detect.ipynb #c9c9eb55
 def separable_conv(
     channels:int, # in and out
 ):
@@ -281,18 +222,6 @@ def detector_learner(
     return Learner(dls, DetectorNet(), loss_func=detector_loss, opt_func=partial(Adam, decouple_wd=True, wd=1e-4),
                    cbs=[FreshScenes(), GradientClip(10.), EMACallback(average), *cbs], train_bn=True)
 
-# %% ../nbs/05_detect.ipynb #897c3285
-class PixelDetector(nn.Module):
-    "Pictures (n, h, w, 3) uint8 to a map (n, h/s, w/s, 14) for each stride, the score as a probability."
-    def __init__(self,
-        model:DetectorNet, # trained
-    ):
-        super().__init__()
-        self.model = model.eval()
-    def forward(self, images):
-        maps = self.model(images.permute(0, 3, 1, 2).float()/63.75 - 2)
-        return tuple(torch.cat([m[:, :1].sigmoid(), m[:, 1:]], 1).permute(0, 2, 3, 1) for m in maps)
-
 # %% ../nbs/05_detect.ipynb #4b7bf65b
 def export_detector(
     path,              # ONNX file to write
@@ -352,57 +281,6 @@ def evaluate_detector(
             sides.append((face[2], alone[right].max() if right.any() else 0))
     return average_precision(np.concatenate(scores), np.concatenate(hits), len(sides)), np.array(sides)
 
-# %% ../nbs/05_detect.ipynb #74d94b97
-def find_in_memory(
-    model:DetectorNet, # as it is in training
-    image,             # (h, w, 3) uint8
-    threshold=.15,     # least score
-): # (n, 15) of `decode_map`, the best score first
-    "The faces of a picture by a network that has not been exported."
-    with torch.no_grad(): maps = PixelDetector(model)(torch.from_numpy(pad_image(image))[None].to(next(model.parameters()).device))
-    return suppress_overlaps(decode_maps([m[0].cpu().numpy() for m in maps], threshold))
-
-# %% ../nbs/05_detect.ipynb #1a5ad99c
-def cut_windows(
-    rng, image, # random generator, (h, w, 3) uint8
-    rows,       # of `find_in_memory`, the best score first
-    side=320,   # of the windows, pixels
-    most=4,     # windows of one picture
-): # list of (side, side, 3) uint8
-    "Windows around boxes, no two around one place, black where the picture ends."
-    windows, taken, border = [], [], side
-    padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_CONSTANT)
-    for centre in rows[:, :2] + rows[:, 2:4]/2:
-        if len(windows) == most or any(np.abs(centre - c).max() < side/3 for c in taken): continue
-        x, y = np.int32(np.clip(centre, 0, image.shape[1::-1])) - side//2 + rng.integers(-side//6, side//6 + 1, 2) + border
-        taken.append(centre); windows.append(padded[y:y+side, x:x+side].copy())
-    return windows
-
-# %% ../nbs/05_detect.ipynb #81f6e340
-class HardNegatives(Callback):
-    "After each epoch, keep windows of photographs where the network sees a face that is none."
-    def __init__(self,
-        photos,      # of `read_photos`; its list `windows` is filled
-        n:int=60,    # photographs looked at after each epoch
-        keep:int=400, # windows that are kept, the newest
-        seed:int=0,  # another seed, other photographs
-    ): self.photos, self.n, self.keep, self.rng = photos, n, keep, np.random.default_rng(seed)
-
-    def after_epoch(self):
-        windows = self.photos.windows
-        for image in (self.sample() for _ in range(self.n)): windows += cut_windows(self.rng, image, find_in_memory(self.model, image))
-        del windows[:-self.keep]
-
-# %% ../nbs/05_detect.ipynb #9c30d7e6
-@patch
-def sample(self:HardNegatives):
-    "A photograph, reduced, turned by quarters, and half of the time with other tones."
-    rng, image = self.rng, self.photos.pictures[self.rng.integers(len(self.photos.pictures))]
-    s = min(rng.choice([640, 640, 320, 160])*np.exp(rng.normal(0, .15))/max(image.shape[:2]), 1)
-    image = cv2.resize(image, None, fx=s, fy=s, interpolation=cv2.INTER_AREA)
-    image = np.ascontiguousarray(np.rot90(image, rng.integers(4))[:, ::rng.choice([-1, 1])])
-    return cv2.LUT(image, tone_curves(rng)[None]) if rng.random() < .5 else image
-
 # %% ../nbs/05_detect.ipynb #17d5db86
 def scene_sets(
     scenes, heads, photos, size, workers, # as of `train_detector`
@@ -413,7 +291,7 @@ def scene_sets(
     later = render_cutouts(max(heads//15, 20), 2, workers=workers), render_backgrounds(max(heads//60, 10), 2)
     return SceneData(scenes, cutouts, backgrounds, photos, size), SceneData(128, *later, size=size, seed=2), photos
 
-# %% ../nbs/05_detect.ipynb #0c37f570
+# %% ../nbs/05_detect.ipynb #9c545f03
 @cli
 def train_detector(
     out:str,           # ONNX file to write
@@ -439,5 +317,5 @@ def train_detector(
     print(f'{out}: average precision {precision:.3f}, {found:.0f} % of {len(sides)} faces found, on {len(unseen)} scenes that it has not seen')
     return learn
 
-# %% ../nbs/05_detect.ipynb #1cae8115
+# %% ../nbs/05_detect.ipynb #e1c7dc17
 if __name__ == '__main__' and __spec__: train_detector()      # python -m flmk.detect; a notebook has no spec

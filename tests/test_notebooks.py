@@ -1,4 +1,5 @@
 "Every notebook runs from top to bottom, the modules are in step with them, and they are committed clean."
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,6 +27,13 @@ def test_notebook(name):
     before = entries()
     run('nbdev_test', '--path', f'nbs/{name}', '--n_workers', '0', '--do_print')
     assert entries() - before == set()
+
+
+@pytest.mark.parametrize('name', notebooks)
+def test_exercises_let_run_all_go_on(name):
+    "A cell that waits for the student raises, and JupyterLab's Run All goes on behind it only where a tag says so."
+    cells = json.loads((root/'nbs'/name).read_text(encoding='utf-8'))['cells']
+    assert [''.join(c['source'])[:60] for c in cells if 'write me' in ''.join(c['source']) and c['cell_type'] == 'code' and 'raises-exception' not in c['metadata'].get('tags', [])] == []
 
 
 def test_in_step(tmp_path):

@@ -29,13 +29,16 @@ from ..core.files import atomic_write, cli, InputError, read_image
 from ..core.metrics import nme
 from ..core.points import from_normalised, to_normalised
 from ..core.prepare import CHALLENGE_SETS, flmk_prepare, prepare_folder
-from ..eval import to_csv, to_markdown, torch_threads
+from ..core.rows import to_csv, to_markdown
+from ..eval import torch_threads
 from ..inference.landmarks import load_onnx
+from ..losses import LandmarkLoss
 from ..models import create_model, fuse_bn, MODELS, multiply_adds, PixelModel, TorchPredictor
+from ..runs import SeedEpochs
 from ..submit import list_images, predict_folder
 from .demo import practice_set
 from .export import onnx_bytes
-from ..train import EMACallback, face_learner, LandmarkLoss, Recipe, recipe_dataloaders, SeedEpochs
+from ..train import EMACallback, face_learner, Recipe, recipe_dataloaders
 
 # %% ../../nbs/tools/04_bench.ipynb #8b4a6fe1
 def time_alternately(

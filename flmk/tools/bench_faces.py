@@ -20,7 +20,7 @@ from fastcore.script import Param
 from .. import __version__
 from ..core.annotations import read_labelled, read_pts
 from ..core.files import atomic_write, cli, IMAGE_SUFFIXES, InputError, progress, read_image
-from ..eval import to_csv, to_markdown
+from ..core.rows import to_csv, to_markdown
 from ..inference.detector import DETECTOR_ASSET, OnnxDetector
 from ..inference.faces import DETECTOR_THRESHOLD, FaceDetector
 from ..inference.landmarks import MODEL_ASSET, OnnxPredictor

@@ -21,19 +21,21 @@ from fastcore.basics import patch
 from fastcore.script import is_cli
 
 from ..augment import Augment, AugmentConfig
+from ..batches import FaceLoader, ResizeBatch
 from ..core.face_folder import FaceFolder, tune_malloc
 from ..core.files import atomic_write, cli, progress
 from ..core.parallel import process_map
 from ..core.points import IBUG68
 from ..core.pose import euler_angles
 from ..core.prepare import CHALLENGE_SETS, prepare_folder
-from ..data import face_block, FaceLoader, ResizeBatch
+from ..data import face_block
 from ..models import save_model
 from ..render.generate import render_face
 from ..render.trace import require_embree
+from ..runs import SeedEpochs, StopOnNaNLoss
 from .bench import machine_description
 from .report import save_figures
-from ..train import EMACallback, face_learner, Recipe, SeedEpochs, StopOnNaNLoss
+from ..train import EMACallback, face_learner, Recipe
 
 # %% ../../nbs/tools/09_record.ipynb #68963d92
 class StageClock:

@@ -7,7 +7,7 @@ __all__ = ['read_training_log', 'plot_training', 'figure_svg', 'face_figure', 'h
            'report_html', 'save_figures', 'flmk_eval']
 
 # %% ../../nbs/tools/02_report.ipynb #ff12e0ce
-import base64, csv, io, platform, re
+import base64, csv, io, os, platform, re
 from datetime import datetime
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from fastcore.xml import (Body, Caption, Figcaption, Figure, H1, H2, Head, Html,
 from ..core.crop import letterbox, to_letterbox
 from ..core.files import atomic_write, cli, InputError, read_image, read_regular
 from ..core.points import draw_points
-from ..eval import (AUC_THRESHOLD, baseline_rows, baseline_scores, EvalScores, evaluate, FAILURE_THRESHOLD, format_cell, plain_label, plot_ced,
-                       plot_error_by_part, score_row, to_csv, to_markdown, worst_faces, yaw_region_rows)
+from ..core.rows import format_cell, to_csv, to_markdown
+from ..eval import (AUC_THRESHOLD, baseline_rows, baseline_scores, EvalScores, evaluate, FAILURE_THRESHOLD, plain_label, plot_ced, plot_error_by_part,
+                       score_row, worst_faces, yaw_region_rows)
 from ..inference.landmarks import model_scheme
 from ..predictor import load_predictor
 
@@ -34,7 +35,7 @@ def read_training_log(
     model_path, # a saved model
 ): # column -> list of numbers; None where there is no readable log
     "The `train.logs` of the training that saved this model: beside it, or beside its folder `best_model`."
-    folder = Path(model_path).resolve().parent
+    folder = Path(os.path.realpath(model_path)).parent
     path = (folder.parent if folder.name == 'best_model' else folder)/'train.logs'
     try:
         with read_regular(path, 10_000_000) as f: rows = list(csv.DictReader(f.read().decode().splitlines()))
