@@ -15,7 +15,7 @@ def simulate_cluster(
     faces:int,       # to render
     render=.03,      # seconds of a core for a face
     file=.001,       # seconds of the shared folder for a new file
-    task=.001,       # seconds of the scheduler for a task
+    task=.004,       # seconds of scheduler and client for a task
     chunk=4,         # faces in a task
     ahead=256,       # tasks that may be begun
     per_file=1,      # faces in a file
