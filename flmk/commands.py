@@ -80,3 +80,7 @@ def __getattr__(
         if not (ours and why): raise
         print(f'{name}: {why}', file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:                                                # PyTorch takes seconds to load
+        if not ours: raise
+        print(f'{name}: interrupted', file=sys.stderr)
+        sys.exit(130)

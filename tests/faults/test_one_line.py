@@ -5,6 +5,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -373,6 +374,16 @@ def test_ctrl_c(source, tmp_path):
     os.kill(job.process.pid, signal.SIGINT)
     done = job.wait()
     assert (done.returncode, done.stderr) == (130, 'flmk_faces: interrupted\n'), done
+
+
+@pytest.mark.parametrize('name', ['flmk_train', 'flmk_prepare'])
+def test_ctrl_c_while_it_loads(name, tmp_path):
+    "Likewise in the seconds before the work begins, while PyTorch, or what else it needs, is loaded; it ended with a traceback."
+    module = dict(flmk_train='fastai', flmk_prepare='cv2')[name]
+    (tmp_path/f'{module}.py').write_text('import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(20)')
+    interruptible = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell may have made its jobs ignore it
+    done = subprocess.run([Path(sys.executable).with_name(name)], env={**os.environ, 'PYTHONPATH': str(tmp_path)}, capture_output=True, text=True, preexec_fn=interruptible)
+    assert (done.returncode, done.stderr) == (130, f'{name}: interrupted\n'), done
 
 
 def test_a_loss_that_is_no_number(data, tmp_path):
