@@ -71,7 +71,7 @@ def face_evidence(
 
 # %% ../../nbs/inference/03_photos.ipynb #a952b280
 UNSEEN = -2.          # evidence of a turned picture in which a face was not found, and the least of one in which it was
-LEAST_EVIDENCE = -.4  # of a face, in the mean of a picture's four turns; in one alone it is 0
+LEAST_EVIDENCE = -.6  # of a face, in the mean of a picture's four turns; in one alone it is 0
 
 def _confirmed(squares, evidence, turns=None):
     "Indices of faces, the surest first: of boxes that lie on each other the surest one, if there is evidence enough."
