@@ -157,7 +157,9 @@ def after_validate(self:EMACallback): self.learn.model = self.trained
 def _fit(learn, recipe, start, cbs):
     "One cycle, from an epoch on."
     stop = StopOnNaNLoss()
-    with distributed_context(learn): learn.fit_one_cycle(recipe.epochs, recipe.lr, pct_start=.1, start_epoch=start, cbs=[SeedEpochs(recipe.seed), stop, *cbs])
+    try:
+        with distributed_context(learn): learn.fit_one_cycle(recipe.epochs, recipe.lr, pct_start=.1, start_epoch=start, cbs=[SeedEpochs(recipe.seed), stop, *cbs])
+    except InputError as e: raise InputError(e.args[0].rpartition('\n\t')[2]) from e            # fastai has written its callback's name before
     stop.check()
 
 # %% ../nbs/02_train.ipynb #e4faeef2
