@@ -117,14 +117,16 @@ def test_a_video_past_the_limit(kind, limit, clip, tmp_path):
     assert not list((tmp_path/'out').rglob('*.mp4')) and not list((tmp_path/'out').rglob('.*'))
 
 
-@pytest.mark.parametrize('format, limit', [('csv', 5000), ('json', 8000)])
-def test_a_table_past_the_limit(format, limit, clip, tmp_path):
+@pytest.mark.parametrize('format', ['csv', 'json'])
+def test_a_table_past_the_limit(format, clip, tmp_path):
     "A table that finds no more room ends with a whole row, and JSON is JSON; it ended in the middle of a number."
-    done = call('flmk_predict', clip, '--out', tmp_path/'out', '--format', format, limit=limit)
+    fine(call('flmk_predict', clip, '--out', tmp_path/'whole', '--format', format))
+    room = (tmp_path/f'whole/clip.{format}').stat().st_size*9//10
+    done = call('flmk_predict', clip, '--out', tmp_path/'out', '--format', format, limit=room)
     assert done.returncode == 2 and 'Traceback' not in done.stderr and f'clip.{format} cannot be written' in done.stderr, done
     text = (tmp_path/f'out/clip.{format}').read_text()
-    if format == 'json': assert 0 < len(json.loads(text)['faces']) < 5
-    else: assert text.endswith('\n') and len({len(row.split(',')) for row in text.splitlines()}) == 1 < len(text.splitlines()) < 6
+    if format == 'json': json.loads(text)
+    else: assert text.endswith('\n') and len({len(row.split(',')) for row in text.splitlines()}) == 1
 
 
 def test_names_that_are_no_text(face, tmp_path):
