@@ -208,7 +208,7 @@ def test_going_on_from_other_points(trained, faces, tmp_path, capsys):
     "From the shipped 68: every layer but the last, whose rows are taken for the points that are among the 68; and it is written down."
     n, tmp, _ = trained
     root = Path(__file__).parent.parent
-    recipe = Recipe('mobilenet_v3_small_integral_2x', 96, epochs=2, per_epoch=32, bs=16, lr=1e-5)
+    recipe = Recipe(load_model(root/'best_rendered.pth.tar')[1]['model'], 96, epochs=2, per_epoch=32, bs=16, lr=1e-5)
     train(recipe, tmp/'data', tmp_path/'run', init=root/'best_rendered.pth.tar', cbs=[_Stop(1)])
     said = capsys.readouterr().out
     assert f'{ {5: 5, 98: 68, 106: 0}[n]} of {n} points taken from iBUG 68' in said and 'learned anew: late.maps.' in said
