@@ -11,7 +11,7 @@ from flmk.core.points import CLOSED_REGIONS, draw_points, region_colours, REFERE
 from flmk.inference.detector import DETECTOR_STRIDES, OnnxDetector
 from flmk.inference.faces import DETECTOR_THRESHOLD, MAX_SEARCH_SIDE
 from flmk.inference.landmarks import max_sigma, OnnxPredictor
-from flmk.inference.photos import LEAST_EVIDENCE, SURE_SCORE, UNSEEN
+from flmk.inference.photos import LEAST_EVIDENCE, SCORE_SCALE, SURE_SCORE, UNSEEN
 from flmk.render.scenes import paste_cutout, render_backgrounds, render_cutouts
 
 FIVE = [[*range(36, 42)], [*range(42, 48)], [30], [48], [54]]          # eyes, nose, corners of the mouth: flmk.core.crop.five_points
@@ -32,7 +32,7 @@ def describe(landmarks, detector):
                 regions=scheme.regions, closed=scheme.closed, colours=region_colours(scheme), flip=scheme.flip_order, ibug=scheme.ibug,
                 crop=scheme.crop, five=None if None in five else five, nose=(of_ibug(scheme, [30]) or [None])[0],
                 reference=REFERENCE_SHAPE.round(4).tolist(), head=dict(regions=REGIONS, closed=CLOSED_REGIONS),
-                detector=dict(sides=search.sides, strides=DETECTOR_STRIDES, threshold=DETECTOR_THRESHOLD, sure=SURE_SCORE,
+                detector=dict(sides=search.sides, strides=DETECTOR_STRIDES, threshold=DETECTOR_THRESHOLD, sure=SURE_SCORE, scale=SCORE_SCALE,
                               most=MAX_SEARCH_SIDE, least=LEAST_EVIDENCE, unseen=UNSEEN))
 
 

@@ -94,7 +94,7 @@ function pose(points) {
 }
 
 // The largest mean sigma of a face: less for a box that the detector is not sure of, more where it is very sure. flmk.inference.photos.sigma_limits.
-const sigmaLimit = score => about.max_sigma*Math.exp((score - about.detector.sure)/.3)
+const sigmaLimit = score => about.max_sigma*Math.exp((score - about.detector.sure)/about.detector.scale)
 
 // What may be a face, the surest first: a second time in tighter crops, with the evidence for it.
 async function weigh(picture, rows) {

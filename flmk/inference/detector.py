@@ -151,13 +151,13 @@ def search_reduced(
 # %% ../../nbs/inference/05_detector.ipynb #a75941da
 class OnnxDetector:
     "Finds faces by a network of 05_detect; may be shared by threads. Raises `InputError` as `load_detector` does."
+    any_rotation = True                                                # it was trained on faces that lie and stand on their head
     def __init__(self,
         path=DETECTOR_ASSET, # the ONNX file
         threads:int=0,       # of one picture; 0 leaves the choice to ONNX Runtime
         sides=(640, 160),    # longer sides at which a picture is searched, pixels, the largest first
         threshold=.5,        # least score
     ): self.session, self.path, self.sides, self.threshold = load_detector(path, threads), path, sides, threshold
-    any_rotation = True                                                # it was trained on faces that lie and stand on their head
 
     def search_at(self, image, side):
         "Rows (n, 15) of a picture reduced to a longer side, in pixels of the picture; overlapping ones are not yet dropped."

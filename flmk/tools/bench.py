@@ -25,6 +25,7 @@ from fastai.vision.all import DataBlock, ImageBlock, PointBlock, RandomSplitter,
 from fastcore.foundation import L
 from fastcore.script import Param
 
+# %% ../../nbs/tools/04_bench.ipynb #4a754e20
 from ..augment import to_float_images
 from ..core.annotations import read_annotations, write_annotations
 from ..core.files import atomic_write, cli, InputError, read_image

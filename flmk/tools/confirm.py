@@ -17,7 +17,7 @@ from ..core.rows import to_markdown
 from ..inference.detector import DETECTOR_ASSET, OnnxDetector
 from ..inference.faces import DETECTOR_THRESHOLD, find_faces
 from ..inference.landmarks import model_scheme
-from ..inference.photos import _confirmed, _other_turns, face_evidence, LEAST_EVIDENCE, predict_boxes, SURE_SCORE
+from ..inference.photos import _confirmed, _other_turns, face_evidence, LEAST_EVIDENCE, predict_boxes, SCORE_SCALE, SURE_SCORE
 from ..predictor import load_predictor
 from ..render.scenes import paste_cutout, photograph, read_photos, render_backgrounds, render_cutouts, sample_backdrop
 from .bench_faces import match_face
@@ -58,7 +58,7 @@ def decide(
 ): # (faces,) bool: is it the right one?
     "What `predict_photo` would find."
     squares, evidence, turns, right = weighed
-    evidence, here = evidence + (SURE_SCORE - sure)/.3, np.flatnonzero(turns == first)
+    evidence, here = evidence + (SURE_SCORE - sure)/SCORE_SCALE, np.flatnonzero(turns == first)
     kept = here[_confirmed(squares[here], evidence[here])]
     return right[kept if len(kept) else _confirmed(squares, evidence + LEAST_EVIDENCE - least, turns)]
 

@@ -20,6 +20,7 @@ from fastai.callback.schedule import *
 from fastcore.basics import patch
 from fastcore.script import is_cli
 
+# %% ../../nbs/tools/09_record.ipynb #0d3f764d
 from ..augment import Augment, AugmentConfig
 from ..batches import FaceLoader, ResizeBatch
 from ..core.face_folder import FaceFolder, tune_malloc
