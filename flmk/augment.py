@@ -64,7 +64,7 @@ def scaled(self:AugmentConfig,
 # %% ../nbs/10_augment.ipynb #26b87b0b
 def _normal(n, sd, device):   return torch.randn(n, device=device)*sd
 def _chosen(n, p, device):    return torch.rand(n, device=device) < p
-def _rows(n, p, device):      return _chosen(n, p, device).nonzero()[:, 0]     # what most images are spared is computed for the others alone
+def _rows(n, p, device):      return _chosen(n, p, 'cpu').nonzero()[:, 0].to(device)     # what most images are spared is computed for the others alone; a GPU need not be waited for
 def _take(x, i):              return x.index_select(0, i % len(x))             # x[i], faster
 def _between(n, a, b, device): return torch.rand(n, device=device)*(b - a) + a
 
@@ -140,7 +140,7 @@ def sampling_grid(
     q = control.new_zeros(n, 3, g + 2, g + 2)                                           # x, y and 1 as products of what varies down and across
     q[:, :2, :g, :g], q[:, 0, -1, g], q[:, 1, g, -1], q[:, 2, -1, -1] = control, 1, 1, 1
     pixels = H.new_tensor([[old, 0, old - 1], [0, old, old - 1], [0, 0, 2]])/2             # `from_normalised` as a matrix
-    q = (pixels @ torch.linalg.inv(H) @ q.flatten(2)).view_as(q)
+    q = (pixels @ torch.linalg.inv_ex(H)[0] @ q.flatten(2)).view_as(q)              # `inv` would wait for a GPU
     along = _along(g, size, H.device)
     q = along.mT @ (q @ along)
     return q[:, :2].div_(q[:, 2:].clamp_(min=.05))
@@ -240,7 +240,7 @@ def random_colour(
     k = _normal(n, s.saturation, device).exp().masked_fill(gray, 0)
     M = _hue(_normal(n, s.hue, device)) @ _saturation(k)
     order = torch.rand(n, 3, device=device).argsort(-1)
-    order[~_chosen(n, s.p_shuffle, device)] = torch.arange(3, device=device)
+    order = torch.where(_chosen(n, s.p_shuffle, device)[:, None], order, torch.arange(3, device=device))
     M = M.gather(1, order[..., None].expand(-1, -1, 3))
     c = _normal(n, s.contrast, device).exp()
     b = (1 - c)/2 + _normal(n, s.brightness, device)
@@ -298,10 +298,10 @@ def change_sharpness(
     s:AugmentConfig, # how strong
 ): # the images
     "Blur some images (n, 3, h, w), by up to 2 pixels, and sharpen some others, in place."
-    kind = torch.rand(len(x), device=x.device)
+    kind = torch.rand(len(x))
     i = (kind < s.p_blur + s.p_sharpen).nonzero()[:, 0]
     if not len(i): return x
-    a = torch.where(kind[i] < s.p_blur, -1., _between(len(i), .5, 2., x.device))
+    a, i = torch.where(kind[i] < s.p_blur, -1., _between(len(i), .5, 2., 'cpu')).to(x.device), i.to(x.device)
     sharp = _take(x, i)
     soft = _blur(sharp, _between(len(i), .5, 2., x.device))
     return x.index_copy_(0, i, sharp.lerp_(soft, -a[:, None, None, None]))
@@ -311,8 +311,9 @@ def _pool(x, factor):
     "`_coarsen` on any device."
     (h, w), new = x.shape[-2:], torch.empty_like(x)
     for k in (2, 3, 4):
-        small = F.avg_pool2d(F.pad(x[factor == k], (0, -w % k, 0, -h % k), mode='replicate'), k)           # whole squares of pixels
-        new[factor == k] = F.interpolate(small, (h, w), mode='bilinear', align_corners=False)
+        i = (factor == k).nonzero()[:, 0].to(x.device)
+        small = F.avg_pool2d(F.pad(x[i], (0, -w % k, 0, -h % k), mode='replicate'), k)           # whole squares of pixels
+        new[i] = F.interpolate(small, (h, w), mode='bilinear', align_corners=False)
     return new
 
 # %% ../nbs/10_augment.ipynb #e66a841d
@@ -332,7 +333,7 @@ def change_resolution(
 ): # the images
     "Shrink some images (n, 3, h, w) to a half, a third or a quarter and enlarge them again, in place."
     i = _rows(len(x), s.p_lowres, x.device)
-    return x.index_copy_(0, i, _coarsen(_take(x, i), torch.randint(2, 5, (len(i),), device=x.device)))
+    return x.index_copy_(0, i, _coarsen(_take(x, i), torch.randint(2, 5, (len(i),))))
 
 # %% ../nbs/10_augment.ipynb #51dffbb4
 @lru_cache(4)
