@@ -6,13 +6,16 @@
 __all__ = ['MAX_FACES', 'DETECTOR_TABLE', 'LEVEL_SIDES', 'POINT_WEIGHT', 'face_targets', 'SceneData', 'FreshScenes',
            'scene_dataloaders', 'separable_conv', 'DetectorNet', 'grid_coords', 'decode_cells', 'assign_cells',
            'quality_focal_loss', 'square_iou', 'face_terms', 'detector_loss', 'detector_learner', 'export_detector',
-           'match_boxes', 'average_precision', 'evaluate_detector', 'scene_sets', 'train_detector']
+           'match_boxes', 'average_precision', 'evaluate_detector', 'scene_sets', 'check_training', 'report_detector',
+           'fit_detector', 'train_detector']
 
 # %% ../nbs/05_detect.ipynb #a7819eac
 import contextlib, io, warnings
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -23,13 +26,14 @@ from fastai.callback.schedule import *
 from fastai.callback.training import GradientClip
 
 from .core.crop import five_points
-from .core.files import atomic_write, cli
+from .core.files import atomic_write, cli, InputError
 from .hard_negatives import HardNegatives
 from .inference.landmarks import seal_onnx
 from .inference.detector import box_overlaps, DETECTOR_STRIDES, OnnxDetector
 from .inference.faces import DETECTOR_THRESHOLD
 from .models import _blocks, _norm
 from .render.scenes import compose_scene, read_photos, render_backgrounds, render_cutouts
+from .runs import console_progress, read_snapshot, restore_snapshot, SeedEpochs, SnapshotCallback
 from .scene_batches import BytesToFloat, PixelDetector, SceneDL
 from .train import EMACallback
 
@@ -69,11 +73,12 @@ class FreshScenes(Callback):
 def scene_dataloaders(
     train_data, # a `SceneData`
     valid_data, # another
-    bs=16, # scenes in a batch
+    bs=16,     # scenes in a batch
+    workers=1, # processes that compose them, forked anew each epoch; 1 is this one
 ):
-    "fastai's DataLoaders of two `SceneData`; pictures become floats around 0 on the way."
-    make = partial(SceneDL, bs=bs, num_workers=0, after_batch=BytesToFloat())
-    return DataLoaders(make(train_data, shuffle=True, drop_last=True), make(valid_data))
+    "fastai's DataLoaders of two `SceneData`, on the GPU if there is one; pictures become floats around 0 on the way."
+    make = partial(SceneDL, bs=bs, num_workers=workers if workers > 1 else 0, wif=partial(cv2.setNumThreads, 0), after_batch=BytesToFloat())
+    return DataLoaders(make(train_data, shuffle=True, drop_last=True), make(valid_data), device=default_device())
 
 # %% ../nbs/05_detect.ipynb #20e78ade
 _rows = '''16 3 16 16 - RE 2,  16 3 64 24 - RE 2,  24 3 96 32 - RE 1,  32 3 96 32 - RE 1,  32 3 128 64 - RE 2,
@@ -219,7 +224,7 @@ def detector_learner(
     cbs=(),        # further callbacks
 ): # a fastai Learner
     "A detector, ready to be trained."
-    return Learner(dls, DetectorNet(), loss_func=detector_loss, opt_func=partial(Adam, decouple_wd=True, wd=1e-4),
+    return Learner(dls, DetectorNet().to(dls.device), loss_func=detector_loss, opt_func=partial(Adam, decouple_wd=True, wd=1e-4),
                    cbs=[FreshScenes(), GradientClip(10.), EMACallback(average), *cbs], train_bn=True)
 
 # %% ../nbs/05_detect.ipynb #4b7bf65b
@@ -231,7 +236,7 @@ def export_detector(
     names, sides = [f'stride{s}' for s in DETECTOR_STRIDES], {0: 'n', 1: 'h', 2: 'w'}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), atomic_write(path) as part:
         warnings.simplefilter('ignore')
-        torch.onnx.export(PixelDetector(model), (torch.zeros(1, 96, 160, 3, dtype=torch.uint8),), str(part), dynamo=False, opset_version=17,
+        torch.onnx.export(PixelDetector(deepcopy(model).cpu()), (torch.zeros(1, 96, 160, 3, dtype=torch.uint8),), str(part), dynamo=False, opset_version=17,
                           input_names=['images'], output_names=names, dynamic_axes={'images': sides})
         part.write_bytes(seal_onnx(part.read_bytes()))
     return Path(path)
@@ -286,35 +291,67 @@ def scene_sets(
     scenes, heads, photos, size, workers, # as of `train_detector`
 ): # `SceneData` to learn from, `SceneData` of other heads and places to be judged by, pictures of `read_photos` or None
     "What a detector is trained and measured on."
-    cutouts, backgrounds = render_cutouts(heads, 1, workers=workers), render_backgrounds(max(heads//5, 1))
     photos = read_photos(photos) if photos else None
+    cutouts, backgrounds = render_cutouts(heads, 1, workers=workers), render_backgrounds(max(heads//5, 1))
     later = render_cutouts(max(heads//15, 20), 2, workers=workers), render_backgrounds(max(heads//60, 10), 2)
     return SceneData(scenes, cutouts, backgrounds, photos, size), SceneData(128, *later, size=size, seed=2), photos
 
+# %% ../nbs/05_detect.ipynb #28e50a87
+def check_training(
+    path,     # of the training's snapshot
+    settings, # of `train_detector`
+): # of `read_snapshot`
+    "Before anything is rendered: raise `InputError` for settings that cannot work, and read what an interrupted training left."
+    if settings['size'] % 32: raise InputError(f"--size {settings['size']} is no multiple of 32: give {max(settings['size']//32*32, 32)}")
+    if settings['scenes'] < settings['bs']: raise InputError(f"--scenes {settings['scenes']} is less than one batch: give at least --bs, {settings['bs']}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return read_snapshot(path, settings)
+
+def report_detector(
+    path, # of `export_detector`
+    data, # `SceneData` that it has not seen
+):
+    "Print what a detector finds."
+    precision, sides = evaluate_detector(OnnxDetector(path, threshold=.05), data)
+    found = 100*(sides[:, 1] > DETECTOR_THRESHOLD).mean()
+    print(f'{path}: average precision {precision:.3f}, {found:.0f} % of {len(sides)} faces found, on {len(data)} scenes that it has not seen')
+
 # %% ../nbs/05_detect.ipynb #9c545f03
-@cli
+def fit_detector(
+    learn, # of `detector_learner`
+    path, settings, saved, # of the snapshot, as of `SnapshotCallback` and `read_snapshot`
+    photos, # of `read_photos`, or None
+):
+    "One cycle, or the rest of one that was interrupted; the average of the weights is `learn.ema.average.module`."
+    windows = photos.windows if photos else []
+    windows[:] = [w.numpy() for w in saved['windows']] if saved else []
+    mine = [HardNegatives(photos, seed=settings['seed'])] if photos and photos.pictures else []
+    cbs = [SeedEpochs(settings['seed']), *mine, SnapshotCallback(path, settings, windows)]
+    with console_progress(learn): learn.fit_one_cycle(settings['epochs'], settings['lr'], start_epoch=restore_snapshot(learn, saved), cbs=cbs)
+
+# %% ../nbs/05_detect.ipynb #1896e367
+@cli(size=(32, 4096), lr=(1e-6, 1.), heads=(1, 1_000_000), scenes=(1, 100_000_000))
 def train_detector(
     out:str,           # ONNX file to write
     epochs:int=135,    # of `scenes` scenes each
     scenes:int=2400,   # an epoch
     heads:int=6000,    # rendered heads to compose the scenes from
     photos:str=None,   # folder of photographs and objects without people, for backdrops and hard negatives
-    size:int=256,      # side of the scenes, pixels
+    size:int=256,      # side of the scenes, pixels, a multiple of 32
     bs:int=24,         # scenes in a batch
     lr:float=3e-3,     # highest learning rate
     seed:int=0,        # another seed, other first weights and order
-    workers:int=1,     # processes that render the heads
+    workers:int=1,     # processes that render the heads and compose the scenes
 ):
-    "Train a face detector from nothing, export the average of its weights, and measure it on scenes that it has not seen."
+    "Train a face detector from nothing, export the average of its weights, and measure it on scenes that it has not seen. Interrupted, it goes on when started again."
+    settings = dict(epochs=epochs, scenes=scenes, heads=heads, photos=photos, size=size, bs=bs, lr=lr, seed=seed)
+    saved = check_training(snapshot := Path(f'{out}.snapshot'), settings)
     set_seed(seed)
     seen, unseen, photos = scene_sets(scenes, heads, photos, size, workers)
-    mine = [HardNegatives(photos)] if photos and photos.pictures else []
-    learn = detector_learner(scene_dataloaders(seen, unseen, bs), cbs=mine)
-    with learn.no_bar(): learn.fit_one_cycle(epochs, lr)
-    detector = OnnxDetector(export_detector(out, learn.ema.average.module), threshold=.05)
-    precision, sides = evaluate_detector(detector, unseen)
-    found = 100*(sides[:, 1] > DETECTOR_THRESHOLD).mean()
-    print(f'{out}: average precision {precision:.3f}, {found:.0f} % of {len(sides)} faces found, on {len(unseen)} scenes that it has not seen')
+    learn = detector_learner(scene_dataloaders(seen, unseen, bs, workers))
+    fit_detector(learn, snapshot, settings, saved, photos)
+    report_detector(export_detector(out, learn.ema.average.module), unseen)
+    snapshot.unlink()
     return learn
 
 # %% ../nbs/05_detect.ipynb #e1c7dc17

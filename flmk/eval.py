@@ -26,7 +26,8 @@ from .core.points import IBUG68, show_faces
 from .core.pose import euler_angles, rotation_matrix
 from .core.rows import format_interval, format_mean
 from .inference.landmarks import model_scheme, OnnxPredictor, predict_crops
-from .models import constant_baselines, count_parameters, load_model, multiply_adds
+from .model_file import load_model
+from .models import constant_baselines, count_parameters, multiply_adds
 
 # %% ../nbs/03_eval.ipynb #676acf75
 class EvalScores:

@@ -38,10 +38,10 @@ class HardNegatives(Callback):
         n:int=60,    # photographs looked at after each epoch
         keep:int=400, # windows that are kept, the newest
         seed:int=0,  # another seed, other photographs
-    ): self.photos, self.n, self.keep, self.rng = photos, n, keep, np.random.default_rng(seed)
+    ): self.photos, self.n, self.keep, self.seed, self.rng = photos, n, keep, seed, np.random.default_rng(seed)
 
-    def after_epoch(self):
-        windows = self.photos.windows
+    def after_train(self):
+        windows, self.rng = self.photos.windows, np.random.default_rng([self.seed, self.epoch])      # an epoch does not depend on the draws before it
         for image in (self.sample() for _ in range(self.n)): windows += cut_windows(self.rng, image, find_in_memory(self.model, image))
         del windows[:-self.keep]
 

@@ -6,29 +6,24 @@
 __all__ = ['MEAN_FACE', 'MODELS', 'LandmarkNet', 'count_parameters', 'init_to_mean_face', 'constant_baselines', 'MultiScaleHead',
            'pfld', 'mobilenet_v3_small', 'mobilenet_v3_large', 'shufflenet_v2_x1_5_net', 'grid_coords',
            'SoftArgmaxHead', 'mobilenet_v3_small_integral', 'mobilenet_v3_large_integral', 'create_model',
-           'multiply_adds', 'AuxiliaryNet', 'WithAuxiliary', 'save_model', 'load_model', 'fuse_bn', 'PixelModel',
-           'TorchPredictor']
+           'multiply_adds', 'AuxiliaryNet', 'WithAuxiliary']
 
 # %% ../nbs/01_models.ipynb #69b69eda
-from copy import deepcopy
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 
 from torchvision.models import mobilenetv2, mobilenetv3, shufflenet_v2_x1_5
 from torchvision.ops.misc import Conv2dNormActivation
 
-from .core.crop import CROP_SCALE, CROP_SHIFT, NORMALISATION
+from .core.crop import CROP_SCALE, CROP_SHIFT
 from .core.files import InputError
-from .core.points import from_normalised, IBUG68, N_POINTS, REFERENCE_SHAPE, scheme_dict
-from .model_file import HeadCorrection, MODEL_FORMAT, read_model_file, weights_checksum, write_checkpoint
+from .core.points import from_normalised, N_POINTS, REFERENCE_SHAPE
 
 # %% ../nbs/01_models.ipynb #ef7b2ce5
 class LandmarkNet(nn.Module):
@@ -124,7 +119,6 @@ def _mobilenet_v3(table, img_size, n_points):
     blocks, head = _blocks(table), MultiScaleHead(-(-img_size // 32), partial(_conv, _norm, nn.Hardswish), n_points)
     return LandmarkNet(nn.Sequential(*blocks[:4]), nn.Sequential(*blocks[4:], head))
 
-# %% ../nbs/01_models.ipynb #a8311afd
 def mobilenet_v3_small(
     img_size:int,      # side of the input in pixels
     n_points=N_POINTS, # of a face
@@ -178,7 +172,7 @@ class SoftArgmaxHead(nn.Module):
 
     def forward(self, x):
         maps, places = self.probabilities(x)
-        return (maps @ places).flatten(1)
+        with torch.autocast(x.device.type, enabled=False): return (maps @ places).flatten(1)   # bfloat16 has not three digits: too few for places
 
 # %% ../nbs/01_models.ipynb #68b20df1
 @patch
@@ -192,29 +186,8 @@ def probabilities(self:SoftArgmaxHead,
     for s in finer[::-1]: y = s + F.interpolate(y, size=s.shape[-2:], mode='bilinear')
     if self.finer > 1: y = F.interpolate(y, scale_factor=self.finer, mode='bilinear')
     maps = self.maps(y)
-    return maps.flatten(2).softmax(-1), grid_coords(*maps.shape[-2:]).to(maps)
-
-# %% ../nbs/01_models.ipynb #929c4a1e
-@patch
-def points_and_spread(self:SoftArgmaxHead,
-    x, # the early map (n, channels, h, w)
-): # (n, 136) and (n, 68), in unit coordinates
-    "The mean of each probability map and its standard deviation, the mean of x and y."
-    maps, places = self.probabilities(x)
-    moments = maps @ torch.cat([places, places.square().sum(1, keepdim=True)], 1)
-    mean, square = moments[..., :2], moments[..., 2]
-    return mean.flatten(1), ((square - mean.square().sum(-1))/2).clamp(min=1e-8).sqrt()
-
-# %% ../nbs/01_models.ipynb #bb936f2d
-@patch
-def points_and_spread(self:LandmarkNet,
-    x, # images (n, 3, h, w), normalised
-): # points (n, 68, 2), and the standard deviation (n, 68) of each probability map; NaN where the head has no maps
-    "Points and the spread of their probability maps, both in unit coordinates."
-    early, head = self.early(x), getattr(self.late, 'points_and_spread', None)
-    points, spread = head(early) if head else (self.late(early), None)
-    if spread is None: spread = points[:, ::2]*float('nan')    # no new tensor: exported, it keeps a free batch size
-    return points.unflatten(-1, (-1, 2)), spread
+    probable = maps.flatten(2).softmax(-1)                                 # float32 even where autocast works in bfloat16
+    return probable, grid_coords(*maps.shape[-2:]).to(probable)
 
 # %% ../nbs/01_models.ipynb #ea14df29
 def mobilenet_v3_small_integral(
@@ -230,20 +203,22 @@ def mobilenet_v3_small_integral(
 
 # %% ../nbs/01_models.ipynb #818e3b31
 def mobilenet_v3_large_integral(
-    img_size:int,      # side of the input in pixels; the network takes any
-    n_points=N_POINTS, # of a face
+    img_size:int, # side of the input in pixels; the network takes any
+    finer=2,      # and `n_points`, of `SoftArgmaxHead`
+    **head,
 ): # a LandmarkNet
     "MobileNetV3-large, likewise, with wider and finer maps."
     blocks = _blocks(_large)
     stages = [nn.Sequential(*blocks[4:7]), nn.Sequential(*blocks[7:13]), nn.Sequential(*blocks[13:15])]
-    return LandmarkNet(nn.Sequential(*blocks[:4]), SoftArgmaxHead(stages, [24, 40, 96, 112], width=96, finer=2, n_points=n_points))
+    return LandmarkNet(nn.Sequential(*blocks[:4]), SoftArgmaxHead(stages, [24, 40, 96, 112], width=96, finer=finer, **head))
 
 # %% ../nbs/01_models.ipynb #187aca84
 MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_large=mobilenet_v3_large, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
               mobilenet_v3_small_integral=mobilenet_v3_small_integral,
               mobilenet_v3_small_integral_2x=partial(mobilenet_v3_small_integral, width=96, finer=2),
               mobilenet_v3_small_integral_stride4=partial(mobilenet_v3_small_integral, width=96, stride=4),
-              mobilenet_v3_large_integral=mobilenet_v3_large_integral)
+              mobilenet_v3_large_integral=mobilenet_v3_large_integral,
+              mobilenet_v3_large_integral_stride4=partial(mobilenet_v3_large_integral, finer=1))
 
 # %% ../nbs/01_models.ipynb #6adae99a
 def create_model(
@@ -295,84 +270,3 @@ class WithAuxiliary(nn.Module):
         if not self.training: return self.model(x)
         early = self.model.early(x)
         return self.model.late(early).unflatten(-1, (-1, 2)), self.auxiliary(early)
-
-# %% ../nbs/01_models.ipynb #2fa4c97b
-def save_model(
-    path,              # file to write
-    model:LandmarkNet, # the model, without its auxiliary net
-    name:str,          # its name in MODELS
-    img_size:int,      # side of its input in pixels
-    nme:float=None,    # measured, in percent
-    settings:dict={},  # what it was trained with: numbers, strings, lists
-    scheme=IBUG68,     # a LandmarkScheme: what its points are; written where it is not the 68
-    **more,            # further plain values, such as `sigma_calibration` and `max_sigma`
-): # the path
-    "Write a model as one file of plain types, whole or not at all; raises `InputError` where the disk is full."
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    if scheme != IBUG68: more['scheme'] = scheme_dict(scheme)
-    content = dict(format=MODEL_FORMAT, model=name, img_size=img_size, **NORMALISATION, nme=nme, settings=settings, **more)
-    write_checkpoint(path, content | dict(checksum=weights_checksum(state), state_dict=state))
-    return Path(path)
-
-# %% ../nbs/01_models.ipynb #681f40af
-def load_model(
-    path, # file written by `save_model`
-): # the model in evaluation mode, and a dict with all else that the file says
-    "Load a model; raises `InputError` where the file is no model of this project, is damaged, or breaks the challenge's rule."
-    saved = read_model_file(path)
-    try: model = create_model(saved['model'], saved['img_size'], saved['scheme'].n_points)
-    except InputError as e: raise InputError(f'{path}: {e}') from None
-    try: model.load_state_dict(saved.pop('state_dict'))
-    except RuntimeError as e: raise InputError(f"{path} says it is {saved['model']} at {saved['img_size']} px with {saved['scheme'].n_points} points, but its weights are of another model") from e
-    return model.eval(), saved
-
-# %% ../nbs/01_models.ipynb #cebf86d5
-def fuse_bn(
-    model:nn.Module, # in evaluation mode
-): # a copy that answers the same
-    "A model for predicting: its convolutions take over the batch norms that follow them."
-    model = deepcopy(model)
-    for layers in [m for m in model.modules() if isinstance(m, nn.Sequential)]:
-        for k in range(len(layers) - 1):
-            if isinstance(layers[k], nn.Conv2d) and isinstance(layers[k + 1], nn.BatchNorm2d):
-                layers[k], layers[k + 1] = fuse_conv_bn_eval(layers[k], layers[k + 1]), nn.Identity()
-    return model
-
-# %% ../nbs/01_models.ipynb #5bcc405e
-class PixelModel(nn.Module):
-    "Pixels (n, 3, S, S), 0 to 255 -> points (n, 68, 2) and sigma (n, 68) in pixels: normalisation before a model, decoding behind it."
-    def __init__(self,
-        model:LandmarkNet, # in evaluation mode
-        info:dict,         # what its file says: img_size, mean, std, and sigma_calibration where it was calibrated, adaptation where it was adapted
-    ):
-        super().__init__()
-        self.model, self.img_size = model, info['img_size']
-        for k in 'mean', 'std': self.register_buffer(k, torch.tensor(info[k]).view(3, 1, 1)*255)
-        calibration = info.get('sigma_calibration') or [[0., 1.]]*info.get('scheme', IBUG68).n_points
-        self.register_buffer('calibration', torch.tensor(calibration).float().T)
-        self.correction = HeadCorrection(info['adaptation']) if info.get('adaptation') else nn.Identity()
-        self.eval()
-
-    def forward(self, faces):
-        points, spread = self.model.points_and_spread((faces - self.mean)/self.std)
-        a, b = self.calibration
-        return from_normalised(self.correction(points), self.img_size), (a + b*spread.log()).exp()*self.img_size/2
-
-# %% ../nbs/01_models.ipynb #589c0051
-class TorchPredictor:
-    "A saved model that is called like an `OnnxPredictor`: uint8 squares in, points and sigma in pixels out."
-    def __init__(self,
-        path,           # file written by `save_model`
-        device='cpu',   # where to compute
-    ):
-        model, self.info = load_model(path)
-        self.img_size, self.scheme, self.device = self.info['img_size'], self.info['scheme'], device
-        self.model = PixelModel(fuse_bn(model), self.info).to(device, memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def __call__(self,
-        squares, # (n, S, S, 3) uint8, RGB
-    ): # points (n, 68, 2) and sigma (n, 68), both in pixels of the square
-        faces = torch.as_tensor(np.ascontiguousarray(squares), device=self.device).permute(0, 3, 1, 2).float()
-        return tuple(o.cpu().numpy() for o in self.model(faces.contiguous(memory_format=torch.channels_last)))

@@ -20,12 +20,12 @@ from .inference.tables import Face
 # %% ../nbs/11_predictor.ipynb #f0ceeaf1
 def load_predictor(
     path=None, # file of `flmk_export`, or a saved model of `flmk_train`; None is the model inside the package
-): # `OnnxPredictor` or `flmk.models.TorchPredictor`: both are called alike
+): # `OnnxPredictor` or `flmk.torch_predictor.TorchPredictor`: both are called alike
     "Load either kind of model; raises `InputError` where it is neither."
     if path is None: return default_model()
     with read_regular(path) as f: start = f.read(2)
     if start != b'PK' and '.pth' not in Path(path).suffixes: return OnnxPredictor(path)
-    from flmk.models import TorchPredictor                 # here, so that an ONNX file is read without PyTorch
+    from flmk.torch_predictor import TorchPredictor                 # here, so that an ONNX file is read without PyTorch
     return TorchPredictor(path)
 
 # %% ../nbs/11_predictor.ipynb #a4fb2881

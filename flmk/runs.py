@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['list_snapshots', 'whole_loader', 'CheckpointCallback', 'SeedEpochs', 'StopOnNaNLoss', 'run_files', 'clear_run',
-           'enter_run_folder', 'read_last_snapshot', 'resume_learner', 'load_matching', 'start_from',
-           'distributed_context', 'leave_distributed', 'loggers']
+           'enter_run_folder', 'read_last_snapshot', 'resume_learner', 'SnapshotCallback', 'read_snapshot',
+           'restore_snapshot', 'load_matching', 'start_from', 'distributed_context', 'leave_distributed',
+           'console_progress', 'loggers']
 
 # %% ../nbs/14_runs.ipynb #d065cc74
 import itertools, math, os, random, re, sys, time
@@ -17,12 +18,12 @@ import numpy as np
 import torch
 
 from fastai.basics import *
+from tqdm import tqdm
 
 from .core.files import atomic_write, InputError, sweep_parts
 from .core.model_card import write_model_card
 from .core.points import IBUG68
-from .model_file import read_checkpoint, read_model_file, write_checkpoint
-from .models import load_model, save_model
+from .model_file import load_model, read_checkpoint, read_model_file, save_model, write_checkpoint
 
 # %% ../nbs/14_runs.ipynb #785abcd7
 def list_snapshots(
@@ -187,6 +188,47 @@ def resume_learner(
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as e: raise InputError(f'the last snapshot of {saver.folder} has the weights of another model: choose another --checkpoint') from e
     saver.best, saver.log, saver.init = saved['best'], saved['log'], saved.get('init', {})
 
+# %% ../nbs/14_runs.ipynb #c27bc433
+class SnapshotCallback(Callback):
+    "Keep one file with all that a training needs to go on, renewed after each epoch."
+    order = 80                                                            # when `HardNegatives` has looked
+    def __init__(self,
+        path,       # of the file
+        settings,   # of the training: plain values
+        windows=(), # arrays collected while it learns, as by `HardNegatives`
+    ): self.path, self.settings, self.windows = path, settings, windows
+
+    def after_train(self):
+        write_checkpoint(self.path, dict(
+            settings=self.settings, epochs_done=self.epoch + 1, windows=[torch.from_numpy(w) for w in self.windows],
+            model=self.model.state_dict(), average=self.learn.ema.average.state_dict(), optimizer=list(self.opt.state_dict()['state'])))
+
+# %% ../nbs/14_runs.ipynb #0a7d5af3
+def read_snapshot(
+    path,     # of a `SnapshotCallback`
+    settings, # of the training that wants to go on
+): # its content, or None where there is none
+    "Read what a training left; raises `InputError` where it is broken, or of other settings."
+    if not Path(path).exists(): return None
+    saved = read_checkpoint(path)
+    old = saved.get('settings') if isinstance(saved, dict) else None
+    if not isinstance(old, dict): raise InputError(f'{path} is no snapshot of a training: delete it to begin anew')
+    changed = [f'{k} was {old.get(k)}, now {v}' for k, v in settings.items() if old.get(k) != v]
+    if changed: raise InputError(f'{path} was left by a training with other settings ({"; ".join(changed)}): give the same to go on, or delete it to begin anew')
+    return saved
+
+def restore_snapshot(
+    learn, # a new Learner with an `EMACallback`
+    saved, # of `read_snapshot`, or None
+): # epochs done
+    "Put weights, average and optimiser into a Learner."
+    if not saved: return 0
+    learn.model.load_state_dict(saved['model'])
+    learn.create_opt()
+    learn.opt.load_state_dict(dict(state=to_device(saved['optimizer'], learn.dls.device), hypers=learn.opt.hypers))
+    learn.ema.saved = saved['average']
+    return saved['epochs_done']
+
 # %% ../nbs/14_runs.ipynb #f78e41e2
 def _common_points(
     new, old, # LandmarkSchemes
@@ -251,6 +293,28 @@ def leave_distributed():
     if num_distrib() < 2: return
     sys.stdout.flush(); sys.stderr.flush()
     os._exit(0)
+
+# %% ../nbs/14_runs.ipynb #e210d953
+class _EpochLines(Callback):
+    "Each epoch is a line on standard output; within an epoch there is a bar on standard error, if that is a terminal."
+    order = 60
+    def _print_row(self, cells): print(' '.join(f'{o:<11.5f}' if isinstance(o, float) else f'{o!s:<11}' for o in cells).rstrip(), flush=True)
+    def before_fit(self): self._print_row(self.recorder.metric_names)
+    def after_epoch(self):
+        epoch, *values = self.recorder.log
+        if len(values) == len(self.recorder.metric_names) - 1: self._print_row([epoch + 1, *values])       # or else it was skipped
+    def before_train(self): self.bar = tqdm(total=len(self.dl), desc=f'epoch {self.epoch + 1}', leave=False, disable=None, dynamic_ncols=True)
+    def after_batch(self): self.bar.update()
+    def after_train(self): self.bar.close()
+    before_validate, after_validate = before_train, after_train
+
+@contextmanager
+def console_progress(
+    learn, # a Learner
+): # a context to fit in
+    "On a console, lines and bars of our own instead of fastai's; the first of several processes shows them."
+    if IN_NOTEBOOK: yield; return
+    with learn.no_bar(), learn.no_logging(), learn.added_cbs([] if rank_distrib() else [_EpochLines()]): yield
 
 # %% ../nbs/14_runs.ipynb #868e4859
 def loggers(

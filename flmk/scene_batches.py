@@ -87,7 +87,7 @@ class SceneDL(TfmdDL):
         "Show the first scenes of a batch with the faces to be found."
         x, faces = self.one_batch() if b is None else b
         n = min(max_n, len(x))
-        show_scenes(scene_pixels(x[:n]), [f[f[:, 13] == 1] for f in faces], n)
+        show_scenes(scene_pixels(x[:n]), [f[f[:, 13] == 1] for f in faces.cpu()], n)
 
 # %% ../nbs/18_scene_batches.ipynb #97c65bb3
 @patch

@@ -19,7 +19,7 @@ from .core.files import cli, image_size, InputError, MAX_MODEL_BYTES, progress
 from .core.points import FLIP_ORDER, IBUG68
 from .inference.landmarks import mean_sigma, model_scheme, predict_crops
 from .model_file import read_checkpoint, write_checkpoint
-from .models import PixelModel, TorchPredictor
+from .torch_predictor import PixelModel, TorchPredictor
 from .render.background import random_background
 from .render.write import flmk_faces
 

@@ -7,7 +7,7 @@ __all__ = ['PRESETS', 'Recipe', 'preset_recipe', 'nme_metric', 'recipe_dataloade
            'EMACallback', 'train', 'flmk_train']
 
 # %% ../nbs/02_train.ipynb #e29a06dd
-import os
+import os, sys
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -28,9 +28,9 @@ from .core.files import check_range, cli, InputError, locked_folder, OPTION_RANG
 from .core.metrics import nme
 from .data import face_dataloaders
 from .losses import LandmarkLoss
-from .model_file import read_checkpoint
+from .model_file import read_checkpoint, read_model_file
 from .models import create_model, MODELS, WithAuxiliary
-from .runs import (CheckpointCallback, distributed_context, enter_run_folder, leave_distributed, loggers, read_last_snapshot, resume_learner, SeedEpochs,
+from .runs import (CheckpointCallback, console_progress, distributed_context, enter_run_folder, leave_distributed, loggers, read_last_snapshot, resume_learner, SeedEpochs,
                        start_from, StopOnNaNLoss)
 
 # %% ../nbs/02_train.ipynb #7139af9e
@@ -74,12 +74,15 @@ PRESETS = dict(
 
 def preset_recipe(
     preset:str, # one of PRESETS
-    **settings, # fields of Recipe; those that are not its defaults count
+    init=None,  # a saved model to start from: its network and input size, where the settings name none
+    **settings, # fields of Recipe
 ): # a Recipe
     "A preset with some settings changed."
     if preset not in PRESETS: raise InputError(f'there is no preset {preset!r}: choose one of {", ".join(PRESETS)}')
-    default = asdict(Recipe())
-    return replace(PRESETS[preset], **{k: v for k, v in settings.items() if v != default.get(k, ...)})
+    if init and not settings.keys() >= {'model', 'img_size'}:
+        saved = read_model_file(init)
+        settings = {k: saved[k] for k in ('model', 'img_size')} | settings
+    return replace(PRESETS[preset], **settings)
 
 # %% ../nbs/02_train.ipynb #05dd046e
 def nme_metric(
@@ -158,7 +161,7 @@ def _fit(learn, recipe, start, cbs):
     "One cycle, from an epoch on."
     stop = StopOnNaNLoss()
     try:
-        with distributed_context(learn): learn.fit_one_cycle(recipe.epochs, recipe.lr, pct_start=.1, start_epoch=start, cbs=[SeedEpochs(recipe.seed), stop, *cbs])
+        with console_progress(learn), distributed_context(learn): learn.fit_one_cycle(recipe.epochs, recipe.lr, pct_start=.1, start_epoch=start, cbs=[SeedEpochs(recipe.seed), stop, *cbs])
     except InputError as e: raise InputError(e.args[0].rpartition('\n\t')[2]) from e            # fastai has written its callback's name before
     stop.check()
 
@@ -201,6 +204,11 @@ def _options(cls):
         return func
     return _f
 
+def _given_options(settings):
+    "Those of a command's options that were typed, also if cut short; argparse fills in the others."
+    typed = [a[2:].partition('=')[0] for a in sys.argv[1:] if a[:2] == '--' != a]
+    return {k: v for k, v in settings.items() if any(k.startswith(o) for o in typed)}
+
 # %% ../nbs/02_train.ipynb #1f35f0ab
 @cli
 @_options(Recipe)
@@ -210,13 +218,14 @@ def flmk_train(
     preset:str='small',            # one of small, challenge (99,756 images and a GPU); the options below change it
     resume:bool=False,             # go on from the last snapshot, if there is one
     overwrite:bool=False,          # begin anew in a folder that holds a run; its best model is kept as best_1.pth.tar
-    init:str=None,                 # start from a saved model's weights, as far as they fit; it may have another input size or other points
+    init:str=None,                 # start from a saved model's weights, as far as they fit, and with its network and input size where --model and --img_size are not given; it may have other points
     keep:int=0,                    # snapshots to keep, one an epoch; 0 keeps all
     log_to:str=None,               # log elsewhere too: tensorboard
     **kwargs,                      # fields of Recipe
 ):
     "Train a model on the prepared folders, validate after each epoch, keep the best."
-    learn = train(preset_recipe(preset, **kwargs), data, checkpoint, resume, overwrite, init, keep, loggers(log_to, checkpoint))
+    recipe = preset_recipe(preset, init, **(_given_options(kwargs) if is_cli(flmk_train) else kwargs))
+    learn = train(recipe, data, checkpoint, resume, overwrite, init, keep, loggers(log_to, checkpoint))
     best = learn.path/'best_model/best.pth.tar'
     if not rank_distrib(): print(f"{best}: NME {read_checkpoint(best)['nme']:.3f} % on the validation faces")
     if is_cli(flmk_train): leave_distributed()

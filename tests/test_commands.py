@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from fastcore.script import anno_parser
 
 import flmk.commands
+from flmk.model_file import read_model_file
 from flmk.render.sketch import sketch_challenge
 
 root = Path(__file__).parent.parent
@@ -56,6 +58,40 @@ def model(data, tmp_path_factory):
     done = call('flmk_train', '--data', data, '--checkpoint', out, *TRAIN)
     assert done.returncode == 0, done.stderr
     return out/'best_model/best.pth.tar'
+
+
+def test_a_training_in_a_log(data, tmp_path):
+    "One line an epoch on standard output, and no bars, which went into the file; on a terminal they are drawn on standard error."
+    args = [script('flmk_train'), '--data', data, '--checkpoint', tmp_path/'run', *TRAIN]
+    done = call(*args)
+    head, *rows = done.stdout.splitlines()[:-1]
+    assert head.split() == ['epoch', 'train_loss', 'valid_loss', 'nme_metric', 'time'] and [r.split()[0] for r in rows] == ['1', '2']
+    assert done.stdout.isascii() and '\r' not in done.stdout and done.stderr == ''
+    ours, theirs = os.openpty()
+    with open(tmp_path/'log', 'wb') as log, subprocess.Popen([*map(str, args), '--overwrite'], stdout=log, stderr=theirs) as job:
+        os.close(theirs)
+        drawn = b''
+        with suppress(OSError):                                  # the terminal is gone when the command ends
+            while got := os.read(ours, 10_000): drawn += got
+    os.close(ours)
+    assert job.returncode == 0 and b'epoch 2' in drawn and b'4/4' in drawn
+    numbers = lambda text: [r.split()[:4] for r in text.splitlines()]
+    assert numbers((tmp_path/'log').read_text()) == numbers(done.stdout)
+
+
+def test_a_training_that_goes_on_from_a_model(data, model, tmp_path):
+    "Network and input size are those of the file, which had to be typed again; another size may be given, the default one too."
+    def trained(*args):
+        done = call('flmk_train', '--data', data, '--checkpoint', tmp_path/'run', '--overwrite', '--epochs', 1, '--per_epoch', 16, '--bs', 16, *args)
+        assert done.returncode == 0, done.stderr
+        return read_model_file(tmp_path/'run/best_model/best.pth.tar')
+    other = trained('--model', 'mobilenet_v3_small')
+    assert (other['model'], other['img_size']) == ('mobilenet_v3_small', 112)
+    init = '--init', shutil.copy(tmp_path/'run/best_model/best.pth.tar', tmp_path/'init.pth.tar')
+    for args, size in (((), 112), (('--img_size=64',), 64), (('--img', 48), 48)):
+        saved = trained(*init, *args)
+        assert (saved['model'], saved['img_size'], saved['settings']['init']) == ('mobilenet_v3_small', size, 'init.pth.tar')
+    assert trained('--init', model)['img_size'] == 64 and trained('--init', model, '--img_size', 112)['img_size'] == 112
 
 
 COMMANDS = [l.split('=')[0] for l in re.findall(r'^    (flmk_.*)', (root/'settings.ini').read_text(), re.M)]

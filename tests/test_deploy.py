@@ -71,7 +71,7 @@ def test_light_predictor(onnx, face):
     assert done.returncode == 0, done.stderr
     numbers, imported = done.stdout.split('\n')[:2]
     from flmk.inference.landmarks import predict_crops
-    from flmk.models import TorchPredictor
+    from flmk.torch_predictor import TorchPredictor
     assert imported == '' and abs(np.array(numbers.split(), float).reshape(68, 2) - predict_crops(TorchPredictor(best), face[0])[0]).max() < .05
 
 

@@ -13,7 +13,7 @@ import torch
 
 from flmk.core.files import InputError
 from flmk.core.prepare import flmk_prepare
-from flmk.models import load_model
+from flmk.model_file import load_model
 from flmk.render.sketch import sketch_challenge
 from flmk.train import Recipe, recipe_dataloaders
 

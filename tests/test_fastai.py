@@ -15,7 +15,7 @@ from flmk.inference.landmarks import predict_crops
 from flmk.predictor import load_predictor
 from flmk.render.practice import practice_data
 from flmk.train import face_learner, Recipe, recipe_dataloaders
-from flmk.models import save_model
+from flmk.model_file import save_model
 
 FILES = sorted((practice_data()/'AFLW/data/aflw_test').glob('*.jpg'))
 

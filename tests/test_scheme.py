@@ -16,8 +16,8 @@ from flmk.core.points import IBUG68, REFERENCE_SHAPE, flip_points, read_scheme, 
 from flmk.core.prepare import flmk_prepare
 from flmk.data import FaceFolder, face_dataloaders
 from flmk.inference.photos import draw_faces
-from flmk.model_file import read_checkpoint, write_checkpoint
-from flmk.models import create_model, load_model, save_model
+from flmk.model_file import load_model, read_checkpoint, save_model, write_checkpoint
+from flmk.models import create_model
 from flmk.predictor import load_predictor, predict
 from flmk.render.write import flmk_faces
 from flmk.sigma import calibrate_sigma

@@ -7,7 +7,7 @@ import pytest
 from flmk.core.files import MAX_MODEL_BYTES
 from flmk.core.metrics import nme
 from flmk.inference.landmarks import predict_crops
-from flmk.models import TorchPredictor
+from flmk.torch_predictor import TorchPredictor
 from flmk.render.generate import render_face
 
 root = Path(__file__).parent.parent

@@ -15,7 +15,7 @@ from .points import IBUG68
 DEFAULT_LICENCE = 'code: Apache-2.0; weights: under the terms of the data they were trained on'
 
 def training_sets(
-    info:dict, # what a model's file says, as of `flmk.models.load_model`
+    info:dict, # what a model's file says, as of `flmk.model_file.load_model`
 ): # names of the folders of faces, in words
     "What a model was trained on, as far as its own settings tell."
     s = info.get('settings') or {}

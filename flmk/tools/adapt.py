@@ -40,7 +40,7 @@ def correct_points(
     points,          # (n, 68, 2) in any unit
     adaptation:dict, # offset (68, 3), and weight (207, 204) or None
 ): # (n, 68, 2)
-    "Points by another definition; the same in NumPy as `flmk.models.HeadCorrection`, which is used in predictions."
+    "Points by another definition; the same in NumPy as `flmk.torch_predictor.HeadCorrection`, which is used in predictions."
     side, R, features = head_frame(points)
     moved = np.asarray(adaptation['offset'], float)[None]
     if adaptation['weight'] is not None: moved = moved + (features @ np.asarray(adaptation['weight'], float)).reshape(-1, N_POINTS, 3)

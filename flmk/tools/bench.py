@@ -36,7 +36,8 @@ from ..core.rows import to_csv, to_markdown
 from ..eval import torch_threads
 from ..inference.landmarks import load_onnx
 from ..losses import LandmarkLoss
-from ..models import create_model, fuse_bn, MODELS, multiply_adds, PixelModel, TorchPredictor
+from ..models import create_model, MODELS, multiply_adds
+from ..torch_predictor import fuse_bn, PixelModel, TorchPredictor
 from ..runs import SeedEpochs
 from ..submit import list_images, predict_folder
 from .demo import practice_set

@@ -17,7 +17,7 @@ from ..core.points import draw_points, show_faces
 from ..core.prepare import flmk_prepare
 from ..core.face_folder import FaceFolder
 from ..inference.landmarks import default_model, predict_crops
-from ..models import load_model
+from ..model_file import load_model
 from ..render.generate import render_face
 from ..render.write import flmk_faces
 from ..submit import flmk_test

@@ -116,12 +116,12 @@ def compare_with_pytorch(
 
 # %% ../../nbs/tools/01_export.ipynb #02000e7e
 def checked_export(
-    model, info:dict, # of `flmk.models.load_model`
+    model, info:dict, # of `flmk.model_file.load_model`
     metadata:dict,    # of `model_metadata`
     images=None,      # as of `check_faces`
 ): # the file's content, and its largest difference from PyTorch in pixels of a crop of 384
     "Export a model and compare it with PyTorch; raises `InputError` where it is too large or differs."
-    from flmk.models import PixelModel
+    from flmk.torch_predictor import PixelModel
     net = PixelModel(model, info)
     content = onnx_bytes(net, info['img_size'], metadata)
     if len(content) > MAX_MODEL_BYTES: raise InputError(f'{info["model"]} becomes {len(content)/1e6:.1f} MB, the challenge allows 15: choose a smaller one')
@@ -139,7 +139,7 @@ def flmk_export(
     licence:str=DEFAULT_LICENCE,          # of the weights, for the metadata
 ): # the file's path
     "Write a model as ONNX, checked against PyTorch: input faces (n, 3, S, S) RGB 0..255, output points (n, 68, 2) and sigma (n, 68) in pixels."
-    from flmk.models import load_model
+    from flmk.model_file import load_model
     model, info = load_model(model_path)
     content, gap = checked_export(model, info, model_metadata(info, trained_on, licence), images)
     with atomic_write(out) as p: p.write_bytes(content)

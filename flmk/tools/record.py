@@ -30,7 +30,7 @@ from ..core.points import IBUG68
 from ..core.pose import euler_angles
 from ..core.prepare import CHALLENGE_SETS, prepare_folder
 from ..data import face_block
-from ..models import save_model
+from ..model_file import save_model
 from ..render.generate import render_face
 from ..render.trace import require_embree
 from ..runs import SeedEpochs, StopOnNaNLoss

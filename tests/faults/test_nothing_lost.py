@@ -172,7 +172,8 @@ def test_flipped_bits_of_models(model, face, tmp_path):
 
 
 def test_weights_that_are_no_numbers(model, face, tmp_path):
-    from flmk.models import create_model, save_model
+    from flmk.model_file import save_model
+    from flmk.models import create_model
     for value, name in (float('nan'), 'nan'), (float('inf'), 'inf'), (1e30, 'absurd'):
         net = create_model('mobilenet_v3_small', 64)
         net.late[-1].points.bias.data[7] = value

@@ -120,7 +120,8 @@ def spoil(saved, **changes):
 def test_checkpoints_field_by_field(model, tmp_path):
     "Every field of a saved model missing and wrong: an `InputError`, or a model that can be used."
     import torch
-    from flmk.models import load_model, TorchPredictor
+    from flmk.model_file import load_model
+    from flmk.torch_predictor import TorchPredictor
     saved, n = torch.load(model, weights_only=True), 0
     for why, content in spoil(saved):
         path = tmp_path/'m.pth.tar'
