@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 import zipfile
 from contextlib import suppress
@@ -62,13 +63,14 @@ def model(data, tmp_path_factory):
 
 def test_a_training_in_a_log(data, tmp_path):
     "One line an epoch on standard output, and no bars, which went into the file; on a terminal they are drawn on standard error."
-    args = [script('flmk_train'), '--data', data, '--checkpoint', tmp_path/'run', *TRAIN]
+    args = ['flmk_train', '--data', data, '--checkpoint', tmp_path/'run', *TRAIN]
     done = call(*args)
     head, *rows = done.stdout.splitlines()[:-1]
     assert head.split() == ['epoch', 'train_loss', 'valid_loss', 'nme_metric', 'time'] and [r.split()[0] for r in rows] == ['1', '2']
     assert done.stdout.isascii() and '\r' not in done.stdout and done.stderr == ''
     ours, theirs = os.openpty()
-    with open(tmp_path/'log', 'wb') as log, subprocess.Popen([*map(str, args), '--overwrite'], stdout=log, stderr=theirs) as job:
+    termios.tcsetwinsize(theirs, (30, 100))
+    with open(tmp_path/'log', 'wb') as log, subprocess.Popen([script(args[0]), *map(str, args[1:]), '--overwrite'], stdout=log, stderr=theirs) as job:
         os.close(theirs)
         drawn = b''
         with suppress(OSError):                                  # the terminal is gone when the command ends
