@@ -118,6 +118,7 @@ def pyramid(self:DetectorNet, x):
 
 @patch
 def forward(self:DetectorNet, x):
+    if type(x) is not torch.Tensor: x = x.as_subclass(torch.Tensor)           # fastai's TensorImage would make each layer dearer
     tops = [self.shared(smooth(F.relu(m))) for smooth, m in zip(self.smooth, self.pyramid(x))]
     return [torch.cat([self.score(m), self.face(m)], 1) for m in tops]
 

@@ -35,7 +35,9 @@ class LandmarkNet(nn.Module):
         super().__init__()
         self.early, self.late = early, late
 
-    def forward(self, x): return self.late(self.early(x)).unflatten(-1, (-1, 2))
+    def forward(self, x):
+        if type(x) is not torch.Tensor: x = x.as_subclass(torch.Tensor)       # fastai's TensorImage would make each layer dearer
+        return self.late(self.early(x)).unflatten(-1, (-1, 2))
 
 # %% ../nbs/01_models.ipynb #967648d8
 def count_parameters(

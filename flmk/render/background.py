@@ -51,7 +51,8 @@ def draw_clutter(
         if kind == 2: cv2.line(image, whole(at), whole(at + rng.normal(0, size, 2)), colour, int(rng.uniform(1, size/12)), cv2.LINE_AA)
         if kind == 4:
             word = ''.join(rng.choice(list('ABCDEFGHIKLMNOPRSTUVW 0123456789'), rng.integers(3, 12)))
-            cv2.putText(image, word, whole(at), int(rng.integers(8)), rng.uniform(.3, 2)*size/192, colour, int(rng.integers(1, 4)), cv2.LINE_AA)
+            letters = cv2.putText(np.zeros((size, size), np.uint8), word, whole(at), int(rng.integers(8)), rng.uniform(.3, 2)*size/192, 1, int(rng.integers(1, 4)))
+            image[letters > 0] = colour                                        # OpenCV 5 writes on bytes alone
         if kind == 3: cv2.rectangle(image, whole(at), whole(at + rng.uniform(.2, 1.5, 2)*reach), colour, -1)
 
 # %% ../../nbs/render/04_background.ipynb #56d345c8
