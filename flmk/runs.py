@@ -108,12 +108,13 @@ class SeedEpochs(Callback):
 
 # %% ../nbs/14_runs.ipynb #9db9372d
 class StopOnNaNLoss(Callback):
-    "End the training when the loss of a batch is NaN or infinite; `check` then raises `InputError` with the batch's faces."
+    "End the training when the loss of a batch, or of validation, is NaN or infinite; `check` then raises `InputError` with the batch's faces."
     message = None
     def after_loss(self):
-        if not self.training or torch.isfinite(self.loss): return
-        names = ', '.join(dict.fromkeys(f.name for f in whole_loader(self.dl).faces))
-        self.message = f'the loss became {self.loss.item()} in epoch {self.epoch + 1}, batch {self.iter + 1}: try a lower --lr, or look at these faces: {names}'
+        if torch.isfinite(self.loss): return
+        when, names = f'the loss became {self.loss.item()} in epoch {self.epoch + 1}', ', '.join(dict.fromkeys(f.name for f in whole_loader(self.dl).faces))
+        if self.training: self.message = f'{when}, batch {self.iter + 1}: try a lower --lr, or look at these faces: {names}'
+        else: self.message = f'{when}, on the validation faces: try a lower --lr'
         raise CancelFitException()
     def check(self):
         "Raise `InputError` if the training was ended."
@@ -297,7 +298,7 @@ def leave_distributed():
 # %% ../nbs/14_runs.ipynb #e210d953
 class _EpochLines(Callback):
     "Each epoch is a line on standard output; within an epoch there is a bar on standard error, if that is a terminal."
-    order = 60
+    order, bar = 60, tqdm(disable=True)
     def _print_row(self, cells): print(' '.join(f'{o:<11.5f}' if isinstance(o, float) else f'{o!s:<11}' for o in cells).rstrip(), flush=True)
     def before_fit(self): self._print_row(self.recorder.metric_names)
     def after_epoch(self):
@@ -314,7 +315,10 @@ def console_progress(
 ): # a context to fit in
     "On a console, lines and bars of our own instead of fastai's; the first of several processes shows them."
     if IN_NOTEBOOK: yield; return
-    with learn.no_bar(), learn.no_logging(), learn.added_cbs([] if rank_distrib() else [_EpochLines()]): yield
+    lines = _EpochLines()
+    with learn.no_bar(), learn.no_logging(), learn.added_cbs([] if rank_distrib() else [lines]):
+        try: yield
+        finally: lines.bar.close()                                        # also of an epoch that was broken off
 
 # %% ../nbs/14_runs.ipynb #868e4859
 def loggers(

@@ -19,6 +19,7 @@ from shell import call, fine, Job, refused
 
 from flmk.core.files import InputError, locked_folder
 from flmk.core.solution import write_solution
+from flmk.model_file import read_checkpoint
 
 LANDMARKS = root/'flmk/assets/landmarks.onnx'
 is_root = os.geteuid() == 0
@@ -389,9 +390,11 @@ def test_ctrl_c_while_it_loads(name, tmp_path):
 
 
 def test_a_loss_that_is_no_number(data, tmp_path):
-    "A learning rate that explodes ends in one line."
-    done = call('flmk_train', '--data', data, '--checkpoint', tmp_path/'out', '--epochs', 30, '--lr', 10, '--model', 'mobilenet_v3_small', *TRAIN)
-    if done.returncode: refused(done, 'loss became')
+    "A rate and a decay that make the weights explode: one line, nothing of fastai's, and no snapshot of ruined weights."
+    done = call('flmk_train', '--data', data, '--checkpoint', tmp_path/'out', '--epochs', 30, '--lr', 10, '--wd', 10, *TRAIN)
+    refused(done, 'the loss became', 'in epoch', 'try a lower --lr')
+    assert 'nan' not in done.stdout and 'inf' not in done.stdout
+    for path in (tmp_path/'out/snapshot').glob('*'): assert all(v.isfinite().all() for v in read_checkpoint(path)['average'].values())
 
 
 def test_long_paths(source, tmp_path):
