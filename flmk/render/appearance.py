@@ -21,7 +21,8 @@ import numpy as np
 
 from ..core.pose import rotation_matrix
 from .head import deform_head, EYE, head_landmarks, LASH, load_head, sample_person, SKIN, TONGUE
-from .trace import buffer_to_image, Camera, cross_product, Mesh, noise_at, normalise_vectors, place_mesh, revolved_mesh, Scene, shade, trace
+from .trace import (buffer_to_image, Camera, cross_product, Mesh, noise_at, normalise_vectors, place_mesh, put_rows, revolved_mesh, Scene, shade, take_rows,
+                    trace)
 
 TEETH, HAIR, CLOTH, ACCESSORY = range(4, 8)                       # materials, after those of the head
 
@@ -179,7 +180,7 @@ def paint_skin(
     mottle += rng.uniform(0, .07)*noise_at(rng, at[:, 0], at[:, 1] - .7*at[:, 2], 9, .5)
     c *= np.clip(1 + mottle, .4, 1.6)[:, None]
     red = .6*proximity_weight(at, landmarks[30], 1.2) + proximity_weight(at, (landmarks[36]+landmarks[48])/2, 1.9) + proximity_weight(at, (landmarks[45]+landmarks[54])/2, 1.9)
-    c *= 1 + red[:, None]*np.float32(rng.uniform(-.05, .3))*np.array([.5, -.6, -.5], np.float32)
+    c *= 1 + np.outer(np.float32(rng.uniform(-.05, .3))*np.array([.5, -.6, -.5], np.float32), red).T
     tired = sum(proximity_weight(at, landmarks[[i, i+1]].mean(0) + [0, .6, 0], .8) for i in (40, 46))
     c *= (1 - rng.uniform(0, .45)*tired)[:, None]
     if rng.random() < .12:
@@ -343,9 +344,9 @@ def skin_pixels(
     buf, # of `trace`
 ): # a namespace of copies: colour and at (n, 3); lips, mouth, ears (n,)
     "The pixels that show skin."
-    where = buf.material == SKIN
-    lips, mouth, ears = buf.masks[where].T
-    return SimpleNamespace(colour=buf.colour[where], at=buf.at[where], lips=lips, mouth=mouth, ears=ears)
+    where = np.flatnonzero(buf.material == SKIN)
+    lips, mouth, ears = take_rows(buf.masks, where).T
+    return SimpleNamespace(colour=take_rows(buf.colour, where), at=take_rows(buf.at, where), lips=lips, mouth=mouth, ears=ears)
 
 
 # %% ../../nbs/render/02_appearance.ipynb #bd7aac03
@@ -378,8 +379,8 @@ def perturb_normals(
     person, # a namespace: colours `skin` and `hair`, male, child
 ):
     "Bend the normals of skin: pores, furrows of the forehead, crow's feet."
-    skin = buf.material == SKIN
-    at, landmarks = buf.at[skin], rest_landmarks()
+    skin = np.flatnonzero(buf.material == SKIN)
+    at, landmarks = take_rows(buf.at, skin), rest_landmarks()
     x, y, z = at.T
     bend = np.zeros_like(at)
     pores = .12*rng.random()**2
@@ -391,7 +392,7 @@ def perturb_normals(
         for corner in landmarks[[36, 45]]:
             turn = np.arctan2(y-corner[1], np.abs(x)-abs(corner[0]))
             bend[:, 1] += rng.uniform(.1, .4)*np.cos(turn*9)*proximity_weight(at, corner + [np.sign(corner[0]), 0, 0], .7)
-    buf.normal[skin] = normalise_vectors(buf.normal[skin] + bend)
+    put_rows(buf.normal, skin, normalise_vectors(take_rows(buf.normal, skin) + bend))
 
 # %% ../../nbs/render/02_appearance.ipynb #afda9ddd
 def above_hairline(
@@ -409,14 +410,14 @@ def cloth_colours(
     person, # a namespace: colours `skin` and `hair`, male, child
 ): # (n, 3) for the pixels of cloth, linear light
     "Plain cloth, stripes, checks or a print; skin above the neckline."
-    where = buf.material == CLOTH
-    colour, (x, y, z) = buf.colour[where], buf.at[where].T
+    where = np.flatnonzero(buf.material == CLOTH)
+    colour, (x, y, z) = take_rows(buf.colour, where), take_rows(buf.at, where).T
     pitch = 6.28/np.exp(rng.uniform(np.log(.5), np.log(6)))
     wave = dict(plain=0*x, stripes=np.sin(y*pitch), checks=np.sin(x*pitch)*np.sin(y*pitch), print=noise_at(rng, x, y, 75/pitch, 1.))
     alpha_blend(colour, random_colour(rng), smoothstep(wave[rng.choice(list(wave), p=[.5, .2, .1, .2])], 0, .3))
     colour *= 1 + .1*noise_at(rng, x, y, 6, .5)[:, None]
     dip = rng.choice([0, rng.uniform(0, 1.2)])                               # a straight neckline, or a V
-    alpha_blend(colour, person.skin, smoothstep(-y - dip*np.abs(x)*(z < 2), -.1, .1)*(buf.masks[where, 0] > .5))
+    alpha_blend(colour, person.skin, smoothstep(-y - dip*np.abs(x)*(z < 2), -.1, .1)*(buf.masks[:, 0][where] > .5))
     return colour
 
 # %% ../../nbs/render/02_appearance.ipynb #07fff96e
@@ -447,12 +448,12 @@ def paint_surfaces(
     who, # of `build_figure`
 ): # (n,) how much each pixel shines
     "Colour each pixel by the material that it shows."
-    m, hair = buf.material, buf.material == HAIR
-    buf.colour[m == SKIN] = skin_colours(rng, skin_pixels(buf), who)
-    buf.colour[m == CLOTH] = cloth_colours(rng, buf, who.person)
+    m, (skin, cloth, hair) = buf.material, (np.flatnonzero(buf.material == k) for k in (SKIN, CLOTH, HAIR))
+    put_rows(buf.colour, skin, skin_colours(rng, skin_pixels(buf), who))
+    put_rows(buf.colour, cloth, cloth_colours(rng, buf, who.person))
     paint_eyes_and_teeth(rng, buf, who.person)
-    x, y, z = buf.at[hair].T
-    buf.colour[hair] *= np.clip(1 + .25*noise_at(rng, x, y + 5*z, 20, .5), .3, 2)[:, None]
+    x, y, z = take_rows(buf.at, hair).T
+    put_rows(buf.colour, hair, take_rows(buf.colour, hair)*np.clip(1 + .25*noise_at(rng, x, y + 5*z, 20, .5), .3, 2)[:, None])
     perturb_normals(rng, buf, who.person)
     shine = {SKIN: rng.uniform(.01, .18), EYE: .4, TEETH: .2, TONGUE: .2, HAIR: rng.uniform(.02, .2), ACCESSORY: rng.uniform(0, .4)}
     return np.array([shine.get(k, 0) for k in range(8)], np.float32)[m]

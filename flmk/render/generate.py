@@ -19,7 +19,7 @@ from .appearance import build_figure, hair_parts, paint_surfaces, sample_colours
 from .background import random_background
 from .head import deform_head, head_landmarks, LASH, load_head, sample_blendshapes, sample_person, SKIN
 from .sensor import black_borders, colour_grade, degrade_sensor, tone_map
-from .trace import buffer_to_image, Camera, normalise_vectors, place_mesh, row_dot, Scene, shade, trace
+from .trace import buffer_to_image, Camera, normalise_vectors, place_mesh, put_rows, row_dot, Scene, shade, trace
 
 # %% ../../nbs/render/06_generate.ipynb #c3217a3c
 def sample_view(
@@ -136,9 +136,9 @@ def render_face(
     gloss = paint_surfaces(rng, buf, who)
     front = tone_map(rng, shade(rng, scene, buf, gloss), buf.material == SKIN)
     image = random_background(rng, size)
-    image[buf.hit] = front
+    put_rows(image.reshape(-1, 3), buf.seen, front)
     edge = visible_edges(buf)
-    image[edge] = cv2.GaussianBlur(image, (3, 3), .7)[edge]
+    cv2.copyTo(cv2.GaussianBlur(image, (3, 3), .7), np.uint8(edge), image)
     image, points = degrade_sensor(rng, colour_grade(rng, image)), camera.pixels(f.points)
     if rng.random() < .3: black_borders(rng, image, points)
     return np.uint8(image*255 + .5), points

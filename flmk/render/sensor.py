@@ -19,7 +19,8 @@ def tone_map(
     skin,  # (n,) booleans: which of the pixels are skin
 ): # (n, 3) as displayed, 0..1
     "The camera's exposure, a smooth shoulder, and the display's gamma."
-    bright = np.median(light[skin].mean(-1)) if skin.sum() > 50 else np.median(light.mean(-1))
+    bright = light.mean(-1)
+    bright = np.median(bright[skin] if skin.sum() > 50 else bright)
     target = np.exp(rng.normal(np.log(.22), .5)) * np.clip(bright/.3, .3, 1.5)**.35     # dark skin stays darker
     x = light*np.float32(target/max(bright, 1e-3))
     white = rng.uniform(1.2, 3)
