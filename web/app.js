@@ -315,6 +315,7 @@ async function startVideo(blob, called) {
 
 async function follow(what, called, mirrored = false) {
   live = what
+  $('camera').textContent = mirrored ? 'Stop the camera' : 'Stop'; $('camera').setAttribute('aria-pressed', true)     // it may wait for its first picture
   try { await video.play() }
   catch (e) { if (live === what) { stopLive(); fail(`“${called}” cannot be shown as a video: ${e.message}`) } return }
   if (live !== what) return             // stopped meanwhile, or overtaken
@@ -323,7 +324,6 @@ async function follow(what, called, mirrored = false) {
   frame.dataset.live = ''
   $('keys').hidden = true; $('faces').hidden = true
   for (const id of ['smaller', 'larger', 'fit', 'whole', 'copy']) $(id).disabled = true
-  $('camera').textContent = mirrored ? 'Stop the camera' : 'Stop'; $('camera').setAttribute('aria-pressed', true)
   say(`${called}: faces are followed as they move.`)
   const tracker = new Tracker()
   while (live === what) {
