@@ -3,7 +3,6 @@
 // in the picture's pixels, turned about its middle by so many radians, clockwise.
 
 const roundEven = x => { const r = Math.round(x); return x % 1 === .5 && r % 2 ? r - 1 : r }    // as NumPy rounds
-const roundArea = k => k === 2 ? x => Math.floor(x + .5) : roundEven                            // as OpenCV averages k x k pixels
 const dotProduct = (a, b) => a.reduce((s, v, i) => s + v*b[i], 0)
 const crossProduct = (a, b) => [a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1] - a[1]*b[0]]
 const mean = rows => rows[0].map((_, j) => rows.reduce((s, r) => s + r[j], 0)/rows.length)
@@ -14,23 +13,28 @@ const clamp = (v, low, high) => Math.min(Math.max(v, low), high)
 
 // ---- finding faces: flmk.inference.detector
 
-// For each of `to` pixels: the first of the `from` pixels that it is made of, and their weights (OpenCV's INTER_AREA).
+// For each of `to` pixels: the first of the `from` pixels that it is made of, and their weights (OpenCV's INTER_AREA, which counts
+// in single precision; so do we, for halves are frequent and are rounded up or down by the last bit).
+const single = Math.fround
 function taps(from, to) {
   const step = from/to
   return Array.from({length: to}, (_, i) => {
-    const a = i*step, b = Math.min((i + 1)*step, from), first = Math.floor(a), weights = []
-    for (let j = first; j < b - 1e-9; j++) weights.push((Math.min(j + 1, b) - Math.max(j, a))/step)
-    return {first, weights}
+    const a = i*step, b = a + step, cell = Math.min(step, from - a), last = Math.min(Math.floor(b), from - 1), start = Math.min(Math.ceil(a), last)
+    const before = start - a > 1e-3, weights = before ? [(start - a)/cell] : []
+    for (let j = start; j < last; j++) weights.push(1/cell)
+    if (b - last > 1e-3) weights.push(Math.min(b - last, 1, cell)/cell)
+    return {first: start - before, weights: weights.map(single)}
   })
 }
 
 // A picture reduced to w x h pixels, in bytes of four.
-function shrunk({data, width, height}, w, h) {
-  const rows = new Float32Array(3*w*height), out = new Uint8Array(4*w*h), round = roundArea(width/w === height/h ? width/w : 0)
+function shrunk(picture, w, h) {
+  const {data, width, height} = picture, k = width/w, rows = new Float32Array(3*w*height), out = new Uint8Array(4*w*h)
+  if (k === height/h && Number.isInteger(k)) return reduced(picture, 0, 0, w, h, k)
   taps(width, w).forEach(({first, weights}, x) => {
     for (let y = 0; y < height; y++) {
       let r = 0, g = 0, b = 0, at = 4*(y*width + first)
-      for (const t of weights) { r += t*data[at]; g += t*data[at + 1]; b += t*data[at + 2]; at += 4 }
+      for (const t of weights) { r = single(r + single(t*data[at])); g = single(g + single(t*data[at + 1])); b = single(b + single(t*data[at + 2])); at += 4 }
       const to = 3*(y*w + x)
       rows[to] = r; rows[to + 1] = g; rows[to + 2] = b
     }
@@ -38,8 +42,8 @@ function shrunk({data, width, height}, w, h) {
   taps(height, h).forEach(({first, weights}, y) => {
     for (let x = 0; x < w; x++) for (let c = 0; c < 3; c++) {
       let sum = 0
-      weights.forEach((t, j) => { sum += t*rows[3*((first + j)*w + x) + c] })
-      out[4*(y*w + x) + c] = round(sum)
+      weights.forEach((t, j) => { sum = single(sum + single(t*rows[3*((first + j)*w + x) + c])) })
+      out[4*(y*w + x) + c] = roundEven(sum)
     }
   })
   return {data: out, width: w, height: h}
@@ -148,12 +152,12 @@ export const mapPoint = (m, [x, y]) => m.map(r => r[0]*x + r[1]*y + r[2])
 
 // A part of a picture, every k x k pixels averaged to one.
 function reduced({data, width}, x0, y0, w, h, k) {
-  const out = new Uint8Array(4*w*h), round = roundArea(k)
+  const out = new Uint8Array(4*w*h), share = single(1/(k*k)), round = k === 2 ? v => Math.floor(v + .5) : roundEven           // as OpenCV does
   for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
     let r = 0, g = 0, b = 0
     for (let j = 0; j < k; j++) for (let i = 0, at = 4*((y0 + y*k + j)*width + x0 + x*k); i < k; i++, at += 4) { r += data[at]; g += data[at + 1]; b += data[at + 2] }
     const to = 4*(y*w + x)
-    out[to] = round(r/k/k); out[to + 1] = round(g/k/k); out[to + 2] = round(b/k/k)
+    out[to] = round(single(r*share)); out[to + 1] = round(single(g*share)); out[to + 2] = round(single(b*share))
   }
   return {data: out, width: w, height: h}
 }
@@ -172,7 +176,7 @@ export function cropToInput(picture, square, size, input) {
     const [i, j, a, b] = [u >> 5, v >> 5, (u & 31)/32, (v & 31)/32]
     for (let c = 0; c < 3; c++) {
       const value = (i, j) => i < 0 || j < 0 || i >= W || j >= H ? 0 : data[4*(j*width + i) + c]
-      input[c*size*size + n] = roundEven((1 - b)*((1 - a)*value(i, j) + a*value(i + 1, j)) + b*((1 - a)*value(i, j + 1) + a*value(i + 1, j + 1)))
+      input[c*size*size + n] = Math.floor((1 - b)*((1 - a)*value(i, j) + a*value(i + 1, j)) + b*((1 - a)*value(i, j + 1) + a*value(i + 1, j + 1)) + .5)     // halves go up
     }
   }
   return m
