@@ -61,7 +61,8 @@ def _summary(best, valid, n, started, files):
 def flmk_demo(
     out:str='output',  # folder for everything that is made
     n:int=600,         # rendered training faces
-    epochs:int=12,     # of training, each of 3,200 augmented faces
+    epochs:int=12,     # of training
+    per_epoch:int=3200, # augmented faces in an epoch
     img_size:int=96,   # side of the images that the model gets, in pixels
     seed:int=0,        # of the training
 ):
@@ -70,7 +71,7 @@ def flmk_demo(
     work = out/'demo'
     print('1/5 practice set');  source = practice_set(work, n, 192)
     print('2/5 prepare');       flmk_prepare(source, work, size=128)
-    print('3/5 train');         train(Recipe(img_size=img_size, epochs=epochs, per_epoch=3200, seed=seed), work, work/'checkpoint', resume=True)
+    print('3/5 train');         train(Recipe(img_size=img_size, epochs=epochs, per_epoch=per_epoch, seed=seed), work, work/'checkpoint', resume=True)
     best = work/'checkpoint/best_model/best.pth.tar'
     print('4/5 evaluate');      scores = flmk_eval(best, source, out)
     print('5/5 submission');    flmk_test(best, source/'aflw_test', out)

@@ -23,6 +23,7 @@ from shell import call, fine, Job  # noqa: E402
 
 root = Path(__file__).parent.parent.parent
 TRAIN = '--img_size', 64, '--per_epoch', 64, '--bs', 16, '--epochs', 2
+DEMO = '--n', 16, '--epochs', 1, '--per_epoch', 64, '--img_size', 32
 
 
 def _render(folder, n, size):
@@ -78,16 +79,27 @@ def commands(i, out):
         relabel=('flmk.tools.relabel', root/'best_rendered.pth.tar', i.lower, out),
         sigma=('flmk.sigma', out/'best.pth.tar', '--n', 60, '--workers', 1),
         record=('flmk_record', '--out', out, '--source', i.source, '--n', 24, '--size', 64, '--epochs', 1, '--per_epoch', 64, '--workers', 1),
-        demo=('flmk_demo', '--out', out, '--n', 16, '--epochs', 1, '--img_size', 32))
+        demo=('flmk_demo', '--out', out, *DEMO),
+        demo_on_faces=('flmk_demo', '--out', out, *DEMO))
 
 
 NAMES = [*commands(SimpleNamespace(**dict.fromkeys('source data model published photos lower clip'.split(), Path('x'))), Path('x'))]
+
+
+def _practice_faces(i):
+    "The faces that a demo renders, made once."
+    folder = i.source.parent/'practice'
+    if not folder.exists():
+        for seed, (name, n) in enumerate(dict(synthetics_train=16, aflw_val=8, aflw_test=8).items(), 1):
+            fine(call('flmk_faces', '--n', n, '--seed', seed, '--size', 192, '--workers', 1, '--out', folder/name))
+    return folder
 
 
 def begin(name, i, out):
     "What is there before the command runs."
     if name == 'train': shutil.copytree(i.data, out/'data')
     if name == 'sigma': out.mkdir(parents=True); shutil.copy(i.model, out)
+    if name == 'demo_on_faces': shutil.copytree(_practice_faces(i), out/'demo/AFLW/data')      # which take longest, and are killed as faces_by_two
 
 
 def _snapshot(path):

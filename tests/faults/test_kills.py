@@ -10,7 +10,7 @@ from shell import call, fine
 
 from flmk.core.files import atomic_write, sweep_parts
 
-LONG = 'sigma', 'record', 'demo'                                   # ten seconds a run: by hand
+LONG = 'sigma', 'record', 'demo', 'demo_on_faces'                                   # ten seconds a run: by hand
 NAMES = [name for name in kills.NAMES if name not in LONG]
 
 
@@ -77,7 +77,7 @@ def test_the_campaign_notices(tmp_path):
 
 def test_the_demo_twice(tmp_path):
     "It goes on with its own run; the second time it was refused, since a run lay there."
-    args = 'flmk_demo', '--out', tmp_path, '--n', 16, '--epochs', 1, '--img_size', 32
+    args = 'flmk_demo', '--out', tmp_path, *kills.DEMO
     fine(call(*args, seconds=500))
     best = (tmp_path/'demo/checkpoint/best_model/best.pth.tar').read_bytes()
     assert '5/5' in fine(call(*args, seconds=500)).stdout
