@@ -117,6 +117,7 @@ const asText = f => `face ${f.number}\n` + f.points.map((p, i) => [...scaled(p),
 function show(times) {
   if (!faces.some(f => f.number === chosen)) chosen = faces.toSorted((a, b) => b.square.side - a.square.side)[0]?.number ?? 0
   draw(); showPose()
+  $('runs').textContent = about.runs
   for (const [id, ms] of Object.entries(times)) if (ms) $(id).textContent = ms.toFixed(1) + ' ms'
   if (live) return
   showList()

@@ -3,7 +3,7 @@ import { cropToInput, decodeMap, drifted, faceRoll, fitRotation, mapPoint, meanS
   squareOfBox, squareOfPoints, suppress, toAngles, turned, unturnRow, uprightSquare } from './flmk.js'
 
 const BATCH = 16                        // faces at once
-let about, ort, detector, landmarks
+let about, models, ort, detector, landmarks        // `models` are the two files
 
 // ---- loading
 
@@ -13,7 +13,7 @@ export async function get(file) {
   return answer
 }
 
-async function sessions(gpu, models) {
+async function sessions(gpu) {
   const [bundle, wasm] = gpu ? ['ort.webgpu.bundle.min.mjs', 'ort-wasm-simd-threaded.asyncify.wasm'] : ['ort.wasm.bundle.min.mjs', 'ort-wasm-simd-threaded.wasm']
   const wasmBinary = await (await get(wasm)).arrayBuffer()
   ort = await import(`./${bundle}`).catch(() => { throw new Error(`${bundle} is missing beside this page: build it again with “make web”.`) })
@@ -23,25 +23,34 @@ async function sessions(gpu, models) {
   const made = model => ort.InferenceSession.create(model, {executionProviders: [gpu ? 'webgpu' : 'wasm'], logSeverityLevel: 3})
     .catch(e => { throw new Error(`The network cannot be loaded: ${e.message}`) })
   detector = await made(models[0]); landmarks = await made(models[1])
-  const blank = new Uint8ClampedArray(4*64*64)
-  await find({data: blank, width: 64, height: 64}); await runLandmarks(new Float32Array(3*about.img_size**2), 1)        // the first run is slow
-  return gpu ? 'WebGPU' : `WebAssembly, ${numThreads} thread${numThreads > 1 ? 's' : ''}`
+  about.runs = gpu ? 'WebGPU' : `WebAssembly, ${numThreads} thread${numThreads > 1 ? 's' : ''}`
 }
 
 // What model.json says, and by what the networks are run.
 export async function load() {
   if (!('WebAssembly' in window)) throw new Error('This browser has no WebAssembly, or has it switched off; the network needs it. Any current browser has it.')
   about = await (await get('model.json')).json()
-  const models = []
+  models = []
   for (const file of ['faces.onnx', 'landmarks.onnx']) models.push(await (await get(file)).arrayBuffer())
+  about.megabytes = models.reduce((s, m) => s + m.byteLength, 0)/1e6
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null)
   const gpu = adapter && !adapter.info?.isFallbackAdapter        // one in software is far slower than WebAssembly
-  const runs = await (gpu ? sessions(true, models).catch(() => sessions(false, models)) : sessions(false, models))
-  return {...about, runs, megabytes: models.reduce((s, m) => s + m.byteLength, 0)/1e6}
+  await (gpu ? sessions(true).catch(() => sessions(false)) : sessions(false))
+  await find({data: new Uint8ClampedArray(4*64*64), width: 64, height: 64}); await runLandmarks(new Float32Array(3*about.img_size**2), 1)        // the first run is slow
+  return about
 }
 
-let last = Promise.resolve()            // one run after the other
-const queued = job => (last = last.catch(() => {}).then(job))
+// One run after the other. A graphics processor may be taken away at any time: then WebAssembly goes on.
+let last = Promise.resolve()
+const run = (network, inputs) => (last = last.catch(() => {}).then(async () => {
+  const once = () => network().run(inputs())
+  try { return await once() }
+  catch (e) {
+    if (about.runs !== 'WebGPU') throw e
+    await sessions(false)
+    return once()
+  }
+}))
 
 // ---- faces
 
@@ -51,14 +60,14 @@ export async function find(picture) {
   picture = reducedTo(whole, sides[0])
   for (const side of sides.filter((s, k) => !k || s < Math.max(whole.width, whole.height))) {
     const {input, dims, scale} = searchInput(picture, side)
-    const maps = await queued(() => detector.run({images: new ort.Tensor('uint8', input, dims)}))
+    const maps = await run(() => detector, () => ({images: new ort.Tensor('uint8', input, dims)}))
     for (const stride of strides) rows.push(...decodeMap(maps[`stride${stride}`], stride, threshold).map(r => scaleRow(r, scale)))
   }
   return suppress(rows).map(r => scaleRow(r, [whole.width/picture.width, whole.height/picture.height]))
 }
 
 async function runLandmarks(input, n) {
-  const {points, sigma} = await queued(() => landmarks.run({faces: new ort.Tensor('float32', input, [n, 3, about.img_size, about.img_size])}))
+  const {points, sigma} = await run(() => landmarks, () => ({faces: new ort.Tensor('float32', input, [n, 3, about.img_size, about.img_size])}))
   const [P, S] = [points.data, sigma.data], N = about.flip.length
   return Array.from({length: n}, (_, k) => ({points: Array.from({length: N}, (_, i) => [P[2*(k*N + i)], P[2*(k*N + i) + 1]]), sigma: Array.from(S.subarray(k*N, k*N + N))}))
 }
