@@ -64,11 +64,12 @@ def _own_file(path):
 DETECTOR_THRESHOLD = .3   # least score of our own detector; the landmarks' sigma sorts out the rest
 
 def _finder(path):
-    "A function from an RGB image to rows, by what a path names."
-    if path == 'haar': return _reduced(_cascades())
-    if path in (None, 'rendered'): path = DETECTOR_ASSET
-    if _own_file(path): return OnnxDetector(path, threshold=DETECTOR_THRESHOLD).search
-    return _reduced(_yunet(path))
+    "A function from an RGB image to rows, by what a path names; and whether it knows faces that lie or stand on their head."
+    if path == 'haar': return _reduced(_cascades()), False
+    if path in (None, 'rendered') or _own_file(path):
+        own = OnnxDetector(DETECTOR_ASSET if path in (None, 'rendered') else path, threshold=DETECTOR_THRESHOLD)
+        return own.search, own.any_rotation
+    return _reduced(_yunet(path)), False
 
 # %% ../../nbs/inference/01_faces.ipynb #c15a4679
 class FaceDetector:
@@ -77,16 +78,13 @@ class FaceDetector:
         path=None, # 'rendered', our own, if not given; 'haar', OpenCV's cascades; or a model file of `flmk.detect` or for cv2.FaceDetectorYN
     ):
         self.path, self._own = path, threading.local()
-        self.any_rotation = path in (None, 'rendered') or _own_file(path)                # was it trained on faces that lie or stand on their head?
-        self._own.find = self._load()                    # here and now, so that a wrong file is refused at once
-
-    def _load(self): return _finder(self.path)
+        self._own.find, self.any_rotation = _finder(path)      # here and now, so that a wrong file is refused at once
 
     def search(self,
         img:np.ndarray, # (height, width, 3) uint8, RGB
     ): # (n, 15): box, five points, score; in pixels of the image
         "Rows as YuNet gives them."
-        if not hasattr(self._own, 'find'): self._own.find = self._load()
+        if not hasattr(self._own, 'find'): self._own.find, _ = _finder(self.path)
         return np.reshape(self._own.find(img), (-1, 15)).astype(float)
 
     def __reduce__(self): return FaceDetector, (self.path,)    # so that it can be sent to other processes

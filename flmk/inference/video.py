@@ -178,15 +178,13 @@ def _follow(self:Tracker, frame, t):
 
 # %% ../../nbs/inference/04_video.ipynb #f672fcc7
 @patch
-def _track_for(self:Tracker, square, t):
-    "The lost track that a face at a square goes on with, or a fresh one."
+def _track_for(self:Tracker, square, t, limit):
+    "The lost track that a face at a square goes on with, or a fresh one; it is believed up to a mean sigma of `limit`."
     near = lambda k: np.linalg.norm(_middle(square) - k.expected(t))/k.square[2]
     those = [k for k in self.lost if near(k) < .75 and .6 < square[2]/k.square[2] < 1.7]
-    if not those:
-        track = self.all[len(self.all)] = Track(len(self.all), self.smooth, self.scheme)
-        return track
-    track = min(those, key=near)
-    self.lost.remove(track)
+    if those: self.lost.remove(track := min(those, key=near))
+    else: track = self.all[len(self.all)] = Track(len(self.all), self.smooth, self.scheme)
+    track.limit = limit
     return track
 
 # %% ../../nbs/inference/04_video.ipynb #873ef793
@@ -198,8 +196,8 @@ def _search(self:Tracker, frame, t):
     kept, points, sigma = predict_boxes(self.model, frame, boxes, self.flip, five=five, scores=scores)
     squares = [upright_square(p, self.scheme)[0] for p in points]
     new = [i for i, s in enumerate(squares) if all(square_overlap(s, k.square) < .5 for k in self.tracks)]
-    tracks, limits = [self._track_for(squares[i], t) for i in new], sigma_limits(self.model, len(boxes), scores, five)[kept]
-    for k, i in zip(tracks, new): k.limit = max(limits[i], max_sigma(self.model))           # what was sure enough then is sure enough later
+    limits = np.maximum(sigma_limits(self.model, len(boxes), scores, five)[kept], max_sigma(self.model))     # what was sure enough then is sure enough later
+    tracks = [self._track_for(squares[i], t, limits[i]) for i in new]
     self.tracks = self.tracks + tracks
     return self._faces(points[new], sigma[new], tracks, scores[kept][new], t)
 
