@@ -19,9 +19,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastcore.script import anno_parser
+from PIL import Image
 
 import flmk.commands
 from flmk.model_file import read_model_file
+from flmk.render.generate import render_face
 from flmk.render.sketch import sketch_challenge
 
 root = Path(__file__).parent.parent
@@ -294,3 +296,13 @@ def test_scenes(tmp_path):
         assert (np.abs(middle/face['box'][2:] - .5) < .3).all()
     refused(call('flmk_faces', *args, '--seed', 9), str(tmp_path/'scenes'))
     refused(call('flmk_faces', *args[:-1], tmp_path/'other', '--photos', tmp_path/'missing'), str(tmp_path/'missing'), 'photographs without people')
+
+
+@pytest.mark.parametrize('format', ['csv', 'json'])
+def test_a_pipe_that_is_closed(tmp_path, format):
+    "`flmk_predict ... --out - | head` ends without a word when head has read enough, as `cat` does."
+    Image.fromarray(render_face(5, 9, 200)[0]).save(tmp_path/'face.png')
+    job = subprocess.Popen([script('flmk_predict'), tmp_path/'face.png', '--out', '-', '--format', format], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    job.stdout.close()
+    said = job.stderr.read()
+    assert job.wait(120) == 141 and said == '', said

@@ -162,6 +162,7 @@ def _write(self:TableWriter, text, tail=''):
             data = text.encode()
             _write_at(self.file, self.end, data + tail.encode(), self.tail.encode())   # in one piece: the table is whole at every moment
             self.end += len(data)
+    except BrokenPipeError: raise                            # `| head` has read enough; a command then ends without a word
     except OSError as e: raise InputError(f'{self.path} cannot be written: {e.strerror}') from e
     self.tail = tail
 
@@ -186,4 +187,5 @@ def close(self:TableWriter):
     try:
         if self.file is not sys.stdout: self.file.close()
         elif self.tail: self.file.write(self.tail); self.file.flush()
+    except BrokenPipeError: raise
     except OSError as e: raise InputError(f'{self.path} cannot be written: {e.strerror}') from e

@@ -97,7 +97,8 @@ def _photos_to_table(photos, copies, path, settings, o):
     "All photographs into a table of their own, and a word about it; returns why some failed."
     with TableWriter(path, **settings) as table: without, failed = _predict_photos(photos, copies, table, o)
     _say(f'{table.rows} face(s) in {len(photos) - len(failed)} image(s)' + ('' if str(path) == '-' else f': {path}'))
-    if without: _say(f'no face found in {len(without)} image(s): {_few(without)} (if one lies on its side, turn it upright; if it is cut closely around a face, give --crops)')
+    turn = 'if one lies on its side, turn it upright; ' if o.detector else ''                     # ours finds faces in any rotation
+    if without: _say(f'no face found in {len(without)} image(s): {_few(without)} ({turn}if it is cut closely around a face, give --crops)')
     return failed
 
 # %% ../../nbs/tools/03_predict.ipynb #58fcc571
