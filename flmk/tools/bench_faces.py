@@ -19,7 +19,7 @@ from fastcore.script import Param
 
 from .. import __version__
 from ..core.annotations import read_labelled, read_pts
-from ..core.files import atomic_write, cli, IMAGE_SUFFIXES, InputError, progress, read_image
+from ..core.files import atomic_write, cli, IMAGE_SUFFIXES, InputError, progress, read_image, read_regular
 from ..core.rows import to_csv, to_markdown
 from ..inference.detector import DETECTOR_ASSET, OnnxDetector
 from ..inference.faces import DETECTOR_THRESHOLD, FaceDetector
@@ -43,7 +43,10 @@ def read_faces(
 ): # list of (path, points (68, 2))
     "The labelled photographs of a folder; raises `InputError` where there are none."
     if (Path(folder)/'annot.pkl').exists(): return list(zip(*read_labelled(folder)))
-    pairs = [(p, read_pts(p.with_suffix('.pts').read_bytes())) for p in list_images(folder) if p.with_suffix('.pts').exists()]
+    pairs = []
+    for p in list_images(folder):
+        if p.with_suffix('.pts').exists():
+            with read_regular(p.with_suffix('.pts'), 1_000_000) as f: pairs.append((p, read_pts(f.read())))
     if not pairs: raise InputError(f'{folder} holds no image with a .pts file beside it, and no annot.pkl')
     return pairs
 

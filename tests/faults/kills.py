@@ -164,9 +164,9 @@ def again(name, i, folder, group, whole):
 
 
 class Campaign:
-    "Kills of one command, each in a folder of its own below `folder`; `wrong` tells of those that did not end well."
+    "Kills of one command, each in a folder of its own below `folder`; `kills` counts those whose end was looked at, `wrong` tells of those that did not end well."
     def __init__(self, name, i, folder, seed=0):
-        self.name, self.i, self.folder, self.wrong, self.tries = name, i, folder, [], 0
+        self.name, self.i, self.folder, self.wrong, self.tries, self.kills = name, i, folder, [], 0, 0
         self.rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         self.took = fine(self.start('whole').wait()).seconds
         self.whole = content(folder/'whole')
@@ -181,18 +181,18 @@ class Campaign:
         where, group = self.folder/f'{self.tries}', job.process.pid
         job.wait()
         said, self.took = again(self.name, self.i, where, group, self.whole)
+        self.kills += 1
         if said: self.wrong.append(f'killed {how}: {said} ({where})')
         else: shutil.rmtree(where)
 
     def at_random(self, n):
         "n kills at random moments."
-        done, most = 0, self.tries + 5*n + 20
-        while done < n and self.tries < most:
+        begun, most = self.kills, self.tries + 5*n + 20
+        while (done := self.kills - begun) < n and self.tries < most:
             self.tries += 1
             job, at = self.start(f'{self.tries}'), self.rng.uniform(0, self.took)
             if not kill_at(job, at, done % 2): job.wait(); shutil.rmtree(self.folder/f'{self.tries}'); continue
             self.end(job, f'after {at:.2f} of {self.took:.2f} s')
-            done += 1
         assert done == n, f'{self.name} is too fast to be killed'
 
     def at_renames(self, most):
@@ -212,17 +212,19 @@ def main():
     parser.add_argument('--n', type=int, default=50, help='kills of each, at random moments')
     parser.add_argument('--renames', type=int, default=0, help='beside these, one in the place of each of so many renames')
     parser.add_argument('--seed', type=int, default=0)
-    o, bad = parser.parse_args(), 0
+    o, bad, stopped = parser.parse_args(), 0, False
+    signal.signal(signal.SIGINT, signal.default_int_handler)       # Ctrl-C, or `kill -INT`: what is done is counted
     folder = Path(tempfile.mkdtemp(prefix='flmk-kills-'))
     i = make_inputs(folder)
     for name in o.names or NAMES:
         start, c = time.monotonic(), Campaign(name, i, folder/name, o.seed)
-        n = o.n + c.at_renames(o.renames)
-        c.at_random(o.n)
+        try: c.at_renames(o.renames); c.at_random(o.n)
+        except KeyboardInterrupt: stopped = True
         bad += len(c.wrong)
-        print(f'{name}: {n} kills, {n - len(c.wrong)} ended like an undisturbed run; {time.monotonic() - start:.0f} s', *c.wrong, sep='\n    ', flush=True)
+        print(f'{name}: {c.kills} kills, {c.kills - len(c.wrong)} ended like an undisturbed run; {time.monotonic() - start:.0f} s', *c.wrong, sep='\n    ', flush=True)
+        if stopped: break
         if not c.wrong: shutil.rmtree(folder/name)
-    if not bad: shutil.rmtree(folder)
+    if not bad and not stopped: shutil.rmtree(folder)
     sys.exit(bad > 0)
 
 
