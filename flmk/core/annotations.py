@@ -50,7 +50,7 @@ class _StepReader:
     def face(self):
         "The points (n, 2) of the next face, or None."
         found = self.take('face')
-        return found and np.frombuffer(b''.join(chain.from_iterable(_steps['xy'].findall(found[1]))), '>f8').astype(float).reshape(-1, 2)
+        return found and np.frombuffer(b''.join(chain.from_iterable(_steps['xy'].findall(found[1]))), '>f8').reshape(-1, 2).astype(float)
 
 # %% ../../nbs/core/05_annotations.ipynb #9e0c05da
 def _read_plain(path):

@@ -120,13 +120,12 @@ def letterbox(
 ):  # the (size, size, 3) image, and the affine map (scale, offset) with new = (old + 0.5) * scale - 0.5 + offset
     "Scale an image to fit a square and centre it there, black around."
     h, w = img.shape[:2]
-    new = np.maximum(1, np.round(np.array([w, h])*size / max(h, w))).astype(int)
+    new_w, new_h = (max(1, round(side*size / max(h, w))) for side in (w, h))
     how = cv2.INTER_AREA if max(h, w) > 1.5*size else cv2.INTER_LINEAR       # up to there, two pixels each way are all that a new one covers, and five times faster
-    if (h, w) != (size, size): img = cv2.resize(img, new.tolist(), interpolation=how)
-    offset = (size - new) // 2
-    out = np.zeros((size, size, 3), np.uint8)
-    out[offset[1]:offset[1] + new[1], offset[0]:offset[0] + new[0]] = img
-    return out, (new / np.array([w, h]), offset)
+    if (h, w) != (size, size): img = cv2.resize(img, (new_w, new_h), interpolation=how)
+    left, top = (size - new_w)//2, (size - new_h)//2
+    square = cv2.copyMakeBorder(img, top, size - new_h - top, left, size - new_w - left, cv2.BORDER_CONSTANT)
+    return square, (np.array([new_w/w, new_h/h]), np.array([left, top]))
 
 # %% ../../nbs/core/02_crop.ipynb #7383da02
 def to_letterbox(
