@@ -214,10 +214,14 @@ def _faces(self:Tracker, points, sigma, tracks, scores, t):
 # %% ../../nbs/inference/04_video.ipynb #ee475e29
 MAX_FRAME_SIDE = 8192                                              # pixels, of a frame's side
 
-def _opencv_frames(source):
-    "Frames a second, then (seconds, RGB frame), by OpenCV: a file's frames are a fixed time apart."
+def _silence_opencv():
+    "Or OpenCV tells on standard error, frame by frame, what our one line says at the end."
     from cv2.utils.logging import LOG_LEVEL_SILENT, setLogLevel
     setLogLevel(LOG_LEVEL_SILENT)
+
+def _opencv_frames(source):
+    "Frames a second, then (seconds, RGB frame), by OpenCV: a file's frames are a fixed time apart."
+    _silence_opencv()
     live = isinstance(source, int)
     video, start, n = cv2.VideoCapture(source if live else str(source)), time.perf_counter(), 0
     try:
@@ -272,6 +276,7 @@ def _check_readable(part, path):
 @contextlib.contextmanager
 def _written(path, fps, shape):
     "A video to write to; it gets its name at the end if it can be read, else raises `InputError`."
+    _silence_opencv()
     with atomic_write(path, '.mp4') as part:
         video = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*'mp4v'), fps, shape[1::-1])
         if not video.isOpened(): raise InputError(f'{path} cannot be written: is the folder writable?')
