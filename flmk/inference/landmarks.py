@@ -9,7 +9,7 @@ __all__ = ['ADMITTED_OPERATORS', 'INPUT_SIZES', 'MAX_RUN_SECONDS', 'MODEL_ASSET'
            'mean_sigma', 'max_sigma']
 
 # %% ../../nbs/inference/00_landmarks.ipynb #bf55307b
-import hashlib, json, os, threading
+import hashlib, json, os, threading, time
 from collections import namedtuple
 from functools import cache, partial
 from itertools import islice
@@ -144,6 +144,22 @@ def load_onnx(
     return session, _check_contract(session, name)
 
 # %% ../../nbs/inference/00_landmarks.ipynb #55d876bb
+_runs, _begun = {}, threading.Event()   # under way: RunOptions, and when to stop
+
+def _stop_late():
+    while True:
+        _begun.wait(); _begun.clear()
+        while _runs:
+            time.sleep(.1)
+            for options, end in list(_runs.values()):
+                if time.monotonic() > end: options.terminate = True
+
+@cache
+def _watch(process):
+    "Start the thread that stops late runs, one for the process: to start one for each run would take a third of a millisecond."
+    threading.Thread(target=_stop_late, daemon=True).start()
+
+# %% ../../nbs/inference/00_landmarks.ipynb #0a591f06
 MAX_RUN_SECONDS = 60.   # of one batch
 
 def run_onnx(
@@ -155,14 +171,14 @@ def run_onnx(
     "Run a graph; raises `InputError` where it fails or takes too long."
     import onnxruntime as ort
     options = ort.RunOptions()
-    stop = threading.Timer(seconds, setattr, (options, 'terminate', True))
-    stop.daemon = True
-    stop.start()
+    _watch(os.getpid())
+    _runs[id(options)] = options, time.monotonic() + seconds
+    _begun.set()
     try: return session.run(outputs, inputs, options)
     except Exception as e:
         if options.terminate: raise InputError(f'the network was stopped after {seconds:g} seconds: use a smaller one') from None
         raise InputError(f'the network cannot be run: {str(e).splitlines()[0]}; export it again with flmk_export') from e
-    finally: stop.cancel()
+    finally: del _runs[id(options)]
 
 # %% ../../nbs/inference/00_landmarks.ipynb #c67e9b41
 class OnnxPredictor:
@@ -263,6 +279,12 @@ def _check_answer(points, sigma, size):
         raise InputError('the network answers with absurd numbers, so its weights are damaged or it was trained badly: use another model')
 
 # %% ../../nbs/inference/00_landmarks.ipynb #f38392e4
+def _with_mirrored(squares):
+    "Squares, and behind them their mirror images."
+    both = np.concatenate([squares, squares])
+    for square, other in zip(squares, both[len(squares):]): cv2.flip(square, 1, other)
+    return both
+
 def predict_inputs(
     model,              # an `OnnxPredictor` or a `TorchPredictor`
     squares:np.ndarray, # (n, S, S, 3) uint8, RGB
@@ -270,7 +292,7 @@ def predict_inputs(
 ): # points (n, 68, 2) and sigma (n, 68), in pixels of the squares; sigma is NaN from a network without it
     "Predict the network's own inputs, with test-time augmentation (TTA) by a flip if wanted; raises `InputError` for absurd answers."
     n, size, order = len(squares), squares.shape[2], model_scheme(model).flip_order
-    points, sigma = model(np.concatenate([squares, squares[:, :, ::-1]]) if flip else squares)       # both looks in one batch
+    points, sigma = model(_with_mirrored(squares) if flip else squares)       # both looks in one batch
     _check_answer(points, sigma, size)
     if not flip: return points, sigma
     return (points[:n] + flip_points(points[n:], size, order))/2, (sigma[:n] + sigma[n:, order])/2
