@@ -299,14 +299,16 @@ def scene_sets(
 
 # %% ../nbs/05_detect.ipynb #28e50a87
 def check_training(
-    path,     # of the training's snapshot
+    out,      # ONNX file to write
     settings, # of `train_detector`
-): # of `read_snapshot`
+): # where the training's snapshot is, and its content or None
     "Before anything is rendered: raise `InputError` for settings that cannot work, and read what an interrupted training left."
+    path = Path(f'{out}.snapshot')
+    if Path(out).is_dir(): raise InputError(f'{out} is a folder: name a file, such as {Path(out)/"detector.onnx"}')
     if settings['size'] % 32: raise InputError(f"--size {settings['size']} is no multiple of 32: give {max(settings['size']//32*32, 32)}")
     if settings['scenes'] < settings['bs']: raise InputError(f"--scenes {settings['scenes']} is less than one batch: give at least --bs, {settings['bs']}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    return read_snapshot(path, settings)
+    return path, read_snapshot(path, settings)
 
 def report_detector(
     path, # of `export_detector`
@@ -328,7 +330,9 @@ def fit_detector(
     windows[:] = [w.numpy() for w in saved['windows']] if saved else []
     mine = [HardNegatives(photos, seed=settings['seed'])] if photos and photos.pictures else []
     cbs = [SeedEpochs(settings['seed']), *mine, SnapshotCallback(path, settings, windows)]
-    with console_progress(learn): learn.fit_one_cycle(settings['epochs'], settings['lr'], start_epoch=restore_snapshot(learn, saved), cbs=cbs)
+    try:
+        with console_progress(learn): learn.fit_one_cycle(settings['epochs'], settings['lr'], start_epoch=restore_snapshot(learn, saved), cbs=cbs)
+    except InputError as e: raise InputError(e.args[0].rpartition('\n\t')[2]) from e            # fastai has written its callback's name before
 
 # %% ../nbs/05_detect.ipynb #1896e367
 @cli(size=(32, 4096), lr=(1e-6, 1.), heads=(1, 1_000_000), scenes=(1, 100_000_000))
@@ -346,7 +350,7 @@ def train_detector(
 ):
     "Train a face detector from nothing, export the average of its weights, and measure it on scenes that it has not seen. Interrupted, it goes on when started again."
     settings = dict(epochs=epochs, scenes=scenes, heads=heads, photos=photos, size=size, bs=bs, lr=lr, seed=seed)
-    saved = check_training(snapshot := Path(f'{out}.snapshot'), settings)
+    snapshot, saved = check_training(out, settings)
     set_seed(seed)
     seen, unseen, photos = scene_sets(scenes, heads, photos, size, workers)
     learn = detector_learner(scene_dataloaders(seen, unseen, bs, workers))

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flmk import detect
+from flmk import detect, runs
 from flmk.core.files import InputError
 
 ENV = os.environ | dict(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1')
@@ -28,8 +28,19 @@ def test_what_cannot_work_is_refused_before_heads_are_rendered(tmp_path, monkeyp
     with pytest.raises(InputError, match=said): detect.train_detector(str(tmp_path/'d.onnx'), **options)
 
 
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(InputError, match='is a folder: name a file, such as'): detect.train_detector(str(tmp_path))
+
+
+def test_a_snapshot_that_cannot_be_written(tmp_path, monkeypatch):
+    "One line, without what fastai puts around it."
+    def full(*args): raise InputError('the disk is full')
+    monkeypatch.setattr(runs, 'write_checkpoint', full)
+    with pytest.raises(InputError, match='^the disk is full$'): detect.train_detector(str(tmp_path/'d.onnx'), epochs=1, scenes=8, heads=4, size=64, bs=8)
+
+
 def test_a_refusal_is_one_line(tmp_path):
-    done = train(tmp_path/'d.onnx', '--size', 100, timeout=60)
+    done = train(tmp_path/'d.onnx', '--size', 100)
     assert done.returncode == 2 and done.stderr.count('\n') == 1, done.stderr
 
 
