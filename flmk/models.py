@@ -188,7 +188,7 @@ def probabilities(self:SoftArgmaxHead,
     for s in finer[::-1]: y = s + F.interpolate(y, size=s.shape[-2:], mode='bilinear')
     if self.finer > 1: y = F.interpolate(y, scale_factor=self.finer, mode='bilinear')
     maps = self.maps(y)
-    probable = maps.flatten(2).softmax(-1)                                 # float32 even where autocast works in bfloat16
+    probable = maps.flatten(2).float().softmax(-1)                         # float32 even where autocast works in bfloat16
     return probable, grid_coords(*maps.shape[-2:]).to(probable)
 
 # %% ../nbs/01_models.ipynb #ea14df29
