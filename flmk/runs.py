@@ -218,6 +218,7 @@ def read_snapshot(
     if changed: raise InputError(f'{path} was left by a training with other settings ({"; ".join(changed)}): give the same to go on, or delete it to begin anew')
     return saved
 
+# %% ../nbs/14_runs.ipynb #817edbfe
 def restore_snapshot(
     learn, # a new Learner with an `EMACallback`
     saved, # of `read_snapshot`, or None
@@ -289,6 +290,7 @@ def distributed_context(
     with learn.distrib_ctx(sync_bn=gpu, cpu=not gpu): yield
     torch.distributed.barrier()                                           # nobody leaves while another still works
 
+# %% ../nbs/14_runs.ipynb #e0fc61ff
 def leave_distributed():
     "End this process, if it is one of several, without taking Gloo's threads down: PyTorch joins them while they wait for Python's lock."
     if num_distrib() < 2: return
@@ -309,6 +311,7 @@ class _EpochLines(Callback):
     def after_train(self): self.bar.close()
     before_validate, after_validate = before_train, after_train
 
+# %% ../nbs/14_runs.ipynb #bfd33aac
 @contextmanager
 def console_progress(
     learn, # a Learner

@@ -204,6 +204,7 @@ def _options(cls):
         return func
     return _f
 
+# %% ../nbs/02_train.ipynb #664ab68a
 def _given_options(settings):
     "Those of a command's options that were typed, also if cut short; argparse fills in the others."
     typed = [a[2:].partition('=')[0] for a in sys.argv[1:] if a[:2] == '--' != a]
