@@ -17,7 +17,7 @@ COMMAND = [sys.executable, '-m', 'flmk.detect']
 TINY = '--heads 6 --scenes 32 --bs 8 --size 64 --epochs 3'.split()
 
 
-def train(*args, timeout=300): return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, env=ENV, timeout=timeout)
+def train(*args, timeout=900): return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, env=ENV, timeout=timeout)
 
 
 @pytest.mark.parametrize('options, said', [
