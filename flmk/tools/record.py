@@ -151,7 +151,7 @@ def draw_curve(
     return fig
 
 # %% ../../nbs/tools/09_record.ipynb #f8252c14
-RECORD = Recipe('mobilenet_v3_small_integral', img_size=128, strength=.15, lr=8e-3, average=.04)
+RECORD = Recipe('mobilenet_v3_small_integral', img_size=128, strength=.15, lr=8e-3, average=.04, edges=1.)
 SIZES = 64, 96, 128, 128, 128, 128, 128  # of the images, in pixels, from the first epochs to the last
 
 # %% ../../nbs/tools/09_record.ipynb #567ad203
