@@ -31,7 +31,7 @@ from .hard_negatives import HardNegatives
 from .inference.landmarks import seal_onnx
 from .inference.detector import box_overlaps, DETECTOR_STRIDES, OnnxDetector
 from .inference.faces import DETECTOR_THRESHOLD
-from .models import _blocks, _norm
+from .models import _blocks, _norm, plain_tensor
 from .render.scenes import compose_scene, read_photos, render_backgrounds, render_cutouts
 from .runs import console_progress, read_snapshot, restore_snapshot, SeedEpochs, SnapshotCallback
 from .scene_batches import BytesToFloat, PixelDetector, SceneDL
@@ -118,8 +118,7 @@ def pyramid(self:DetectorNet, x):
 
 @patch
 def forward(self:DetectorNet, x):
-    if type(x) is not torch.Tensor: x = x.as_subclass(torch.Tensor)           # fastai's TensorImage would make each layer dearer
-    tops = [self.shared(smooth(F.relu(m))) for smooth, m in zip(self.smooth, self.pyramid(x))]
+    tops = [self.shared(smooth(F.relu(m))) for smooth, m in zip(self.smooth, self.pyramid(plain_tensor(x)))]
     return [torch.cat([self.score(m), self.face(m)], 1) for m in tops]
 
 # %% ../nbs/05_detect.ipynb #dfe560c0
