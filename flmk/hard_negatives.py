@@ -32,18 +32,23 @@ def cut_windows(
 
 # %% ../nbs/19_hard_negatives.ipynb #81f6e340
 class HardNegatives(Callback):
-    "After each epoch, keep windows of photographs where the network sees a face that is none."
+    "While an epoch is trained, look at photographs; after it, keep windows where the network saw a face that is none."
     def __init__(self,
         photos,      # of `read_photos`; its list `windows` is filled
-        n:int=60,    # photographs looked at after each epoch
+        every:int=2, # after so many batches one photograph is looked at
         keep:int=400, # windows that are kept, the newest
         seed:int=0,  # another seed, other photographs
-    ): self.photos, self.n, self.keep, self.seed, self.rng = photos, n, keep, seed, np.random.default_rng(seed)
+    ): self.photos, self.every, self.keep, self.seed, self.rng = photos, every, keep, seed, np.random.default_rng(seed)
 
-    def after_train(self):
-        windows, self.rng = self.photos.windows, np.random.default_rng([self.seed, self.epoch])      # an epoch does not depend on the draws before it
-        for image in (self.sample() for _ in range(self.n)): windows += cut_windows(self.rng, image, find_in_memory(self.model, image))
-        del windows[:-self.keep]
+    def before_train(self): self.found, self.rng = [], np.random.default_rng([self.seed, self.epoch])  # an epoch does not depend on the draws before it
+
+    def after_batch(self):
+        if not self.training or self.iter % self.every: return
+        image = self.sample()
+        self.found += cut_windows(self.rng, image, find_in_memory(self.model, image))
+        self.model.train()
+
+    def after_train(self): self.photos.windows[:] = (self.photos.windows + self.found)[-self.keep:]
 
 # %% ../nbs/19_hard_negatives.ipynb #9c30d7e6
 @patch

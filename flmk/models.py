@@ -114,11 +114,11 @@ _large = [row.split() for row in '''16 3 16 16 - RE 1, 16 3 64 24 - RE 2, 24 3 7
 
 _norm = partial(nn.BatchNorm2d, eps=.001)         # with torchvision's momentum of .01 a short training would end before the statistics fit
 
-def _blocks(table):
-    "MobileNetV3's first convolution and the blocks of a table."
-    cfgs = [mobilenetv3.InvertedResidualConfig(int(i), int(k), int(e), int(o), se == 'SE', act, int(s), 1, 1.)
+def _blocks(table, width_mult=1.):
+    "MobileNetV3's first convolution and the blocks of a table, all of them so many times as wide."
+    cfgs = [mobilenetv3.InvertedResidualConfig(int(i), int(k), int(e), int(o), se == 'SE', act, int(s), 1, width_mult)
             for i, k, e, o, se, act, s in table]
-    return [_conv(_norm, nn.Hardswish, 3, 16, 2), *(mobilenetv3.InvertedResidual(c, _norm) for c in cfgs)]
+    return [_conv(_norm, nn.Hardswish, 3, cfgs[0].input_channels, 2), *(mobilenetv3.InvertedResidual(c, _norm) for c in cfgs)]
 
 # %% ../nbs/01_models.ipynb #e7f6604e
 def _mobilenet_v3(table, img_size, n_points):
@@ -211,13 +211,14 @@ def mobilenet_v3_small_integral(
 # %% ../nbs/01_models.ipynb #818e3b31
 def mobilenet_v3_large_integral(
     img_size:int, # side of the input in pixels; the network takes any
-    finer=2,      # and `n_points`, of `SoftArgmaxHead`
+    width_mult=1., # how many times as wide as in the paper the body is
+    width=96, finer=2, # and `n_points`, of `SoftArgmaxHead`
     **head,
 ): # a LandmarkNet
     "MobileNetV3-large, likewise, with wider and finer maps."
-    blocks = _blocks(_large)
-    stages = [nn.Sequential(*blocks[4:7]), nn.Sequential(*blocks[7:13]), nn.Sequential(*blocks[13:15])]
-    return LandmarkNet(nn.Sequential(*blocks[:4]), SoftArgmaxHead(stages, [24, 40, 96, 112], width=96, finer=finer, **head))
+    blocks, ends = _blocks(_large, width_mult), [4, 7, 13, 15]
+    early, *stages = [nn.Sequential(*blocks[a:b]) for a, b in zip([0, *ends], ends)]
+    return LandmarkNet(early, SoftArgmaxHead(stages, [blocks[b - 1].out_channels for b in ends], width, finer, **head))
 
 # %% ../nbs/01_models.ipynb #187aca84
 MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_large=mobilenet_v3_large, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
@@ -225,7 +226,8 @@ MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_lar
               mobilenet_v3_small_integral_2x=partial(mobilenet_v3_small_integral, width=96, finer=2),
               mobilenet_v3_small_integral_stride4=partial(mobilenet_v3_small_integral, width=96, stride=4),
               mobilenet_v3_large_integral=mobilenet_v3_large_integral,
-              mobilenet_v3_large_integral_stride4=partial(mobilenet_v3_large_integral, finer=1))
+              mobilenet_v3_large_integral_stride4=partial(mobilenet_v3_large_integral, finer=1),
+              mobilenet_v3_large_x1_5_integral_stride4=partial(mobilenet_v3_large_integral, finer=1, width=128, width_mult=1.5))
 
 # %% ../nbs/01_models.ipynb #6adae99a
 def create_model(
