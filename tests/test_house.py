@@ -73,3 +73,10 @@ def sources(path):
 def test_words(path):
     found = [f'{word}: {line.strip()[:120]}' for line in sources(root/path) for word, pattern in WORDS.items() if re.search(pattern, line, re.I)]
     assert found == []
+
+
+@pytest.mark.parametrize('path', [p.relative_to(root).as_posix() for o in ('nbs/0*.ipynb', 'nbs/solutions/0*.ipynb') for p in sorted(root.glob(o))])
+def test_lines_of_chapters_fit(path):
+    "A JupyterLab in a window of 1300 pixels shows some 140 characters; we keep to 120, so that a chapter is read without scrolling sideways."
+    cells = [c for c in json.loads((root/path).read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+    assert [line for c in cells for line in ''.join(c['source']).splitlines() if len(line) > 120] == []
