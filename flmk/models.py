@@ -52,7 +52,8 @@ def count_parameters(
     return sum(p.numel() for p in model.parameters())
 
 # %% ../nbs/01_models.ipynb #3ce15a98
-MEAN_FACE = (REFERENCE_SHAPE[:, :2] - (REFERENCE_SHAPE[:, :2].max(0) + REFERENCE_SHAPE[:, :2].min(0))/2)*2/CROP_SCALE + [0, 2*CROP_SHIFT]
+_front = REFERENCE_SHAPE[:, :2]
+MEAN_FACE = (_front - (_front.max(0) + _front.min(0))/2)*2/CROP_SCALE + [0, 2*CROP_SHIFT]
 
 def init_to_mean_face(
     linear:nn.Linear, # the last layer, 136 outputs
@@ -67,7 +68,8 @@ def constant_baselines(
     size, # the image's side in pixels
 ): # name -> points (68, 2) in pixels
     "Answers that do not look at the picture; a model has to beat them before it has learnt anything."
-    return {'all points at the centre': np.full((N_POINTS, 2), (size - 1)/2), 'mean face at the mean place': from_normalised(MEAN_FACE, size)}
+    return {'all points at the centre': np.full((N_POINTS, 2), (size - 1)/2),
+            'mean face at the mean place': from_normalised(MEAN_FACE, size)}
 
 # %% ../nbs/01_models.ipynb #3f422d01
 def _conv(norm, activation, i, o, stride):
@@ -106,19 +108,23 @@ def pfld(
     return LandmarkNet(nn.Sequential(*early), nn.Sequential(*late, MultiScaleHead(size, conv, n_points)))
 
 # %% ../nbs/01_models.ipynb #3420e154
-_small = [row.split() for row in '''16 3 16 16 SE RE 2, 16 3 72 24 - RE 2, 24 3 88 24 - RE 1, 24 5 96 40 SE HS 2, 40 5 240 40 SE HS 1,
-    40 5 240 40 SE HS 1, 40 5 120 48 SE HS 1, 48 5 144 48 SE HS 1, 48 5 288 96 SE HS 2, 96 5 576 96 SE HS 1, 96 5 576 16 SE HS 1'''.split(',')]
-_large = [row.split() for row in '''16 3 16 16 - RE 1, 16 3 64 24 - RE 2, 24 3 72 24 - RE 1, 24 5 72 40 SE RE 2, 40 5 120 40 SE RE 1,
-    40 5 120 40 SE RE 1, 40 3 240 80 - HS 2, 80 3 200 80 - HS 1, 80 3 184 80 - HS 1, 80 3 184 80 - HS 1,
-    80 3 480 96 SE HS 1, 96 3 576 96 SE HS 1, 96 5 576 112 SE HS 2, 112 5 672 112 SE HS 1, 112 5 672 16 SE HS 1'''.split(',')]
+_small = [row.split() for row in '''16 3 16 16 SE RE 2, 16 3 72 24 - RE 2, 24 3 88 24 - RE 1, 24 5 96 40 SE HS 2,
+    40 5 240 40 SE HS 1, 40 5 240 40 SE HS 1, 40 5 120 48 SE HS 1, 48 5 144 48 SE HS 1, 48 5 288 96 SE HS 2,
+    96 5 576 96 SE HS 1, 96 5 576 16 SE HS 1'''.split(',')]
+_large = [row.split() for row in '''16 3 16 16 - RE 1, 16 3 64 24 - RE 2, 24 3 72 24 - RE 1, 24 5 72 40 SE RE 2,
+    40 5 120 40 SE RE 1, 40 5 120 40 SE RE 1, 40 3 240 80 - HS 2, 80 3 200 80 - HS 1, 80 3 184 80 - HS 1,
+    80 3 184 80 - HS 1, 80 3 480 96 SE HS 1, 96 3 576 96 SE HS 1, 96 5 576 112 SE HS 2, 112 5 672 112 SE HS 1,
+    112 5 672 16 SE HS 1'''.split(',')]
 
-_norm = partial(nn.BatchNorm2d, eps=.001)         # with torchvision's momentum of .01 a short training would end before the statistics fit
+# with torchvision's momentum of .01 a short training would end before the statistics fit
+_norm = partial(nn.BatchNorm2d, eps=.001)
 
 def _blocks(table, width_mult=1.):
     "MobileNetV3's first convolution and the blocks of a table, all of them so many times as wide."
     cfgs = [mobilenetv3.InvertedResidualConfig(int(i), int(k), int(e), int(o), se == 'SE', act, int(s), 1, width_mult)
             for i, k, e, o, se, act, s in table]
-    return [_conv(_norm, nn.Hardswish, 3, cfgs[0].input_channels, 2), *(mobilenetv3.InvertedResidual(c, _norm) for c in cfgs)]
+    first = _conv(_norm, nn.Hardswish, 3, cfgs[0].input_channels, 2)
+    return [first, *(mobilenetv3.InvertedResidual(c, _norm) for c in cfgs)]
 
 # %% ../nbs/01_models.ipynb #e7f6604e
 def _mobilenet_v3(table, img_size, n_points):
@@ -171,15 +177,18 @@ class SoftArgmaxHead(nn.Module):
         n_points=N_POINTS, # of a face: as many maps
     ):
         super().__init__()
-        conv = lambda k, act, groups=1: Conv2dNormActivation(width, width, k, groups=groups, norm_layer=_norm, activation_layer=act)
+        conv = partial(Conv2dNormActivation, out_channels=width, norm_layer=_norm)
         self.stages, self.finer = nn.ModuleList(stages), finer
-        self.sides = nn.ModuleList(Conv2dNormActivation(c, width, 1, norm_layer=_norm, activation_layer=None) for c in channels)
-        mix = [m for _ in range(2) for m in (conv(5, None, width), conv(1, nn.Hardswish))]
+        self.sides = nn.ModuleList(conv(c, kernel_size=1, activation_layer=None) for c in channels)
+        depthwise = lambda: conv(width, kernel_size=5, groups=width, activation_layer=None)
+        pointwise = lambda: conv(width, kernel_size=1, activation_layer=nn.Hardswish)
+        mix = [depthwise(), pointwise(), depthwise(), pointwise()]
         self.maps = nn.Sequential(nn.Hardswish(), *mix, nn.Conv2d(width, n_points, 1))
 
     def forward(self, x):
         maps, places = self.probabilities(x)
-        with torch.autocast(x.device.type, enabled=False): return (maps @ places).flatten(1)   # bfloat16 has not three digits: too few for places
+        with torch.autocast(x.device.type, enabled=False):         # three digits of bfloat16 are too few for places
+            return (maps @ places).flatten(1)
 
 # %% ../nbs/01_models.ipynb #68b20df1
 @patch
@@ -193,7 +202,7 @@ def probabilities(self:SoftArgmaxHead,
     for s in finer[::-1]: y = s + F.interpolate(y, size=s.shape[-2:], mode='bilinear')
     if self.finer > 1: y = F.interpolate(y, scale_factor=self.finer, mode='bilinear')
     maps = self.maps(y)
-    probable = maps.flatten(2).float().softmax(-1)                         # float32 even where autocast works in bfloat16
+    probable = maps.flatten(2).float().softmax(-1)                 # float32 even where autocast works in bfloat16
     return probable, grid_coords(*maps.shape[-2:]).to(probable)
 
 # %% ../nbs/01_models.ipynb #ea14df29
@@ -221,13 +230,15 @@ def mobilenet_v3_large_integral(
     return LandmarkNet(early, SoftArgmaxHead(stages, [blocks[b - 1].out_channels for b in ends], width, finer, **head))
 
 # %% ../nbs/01_models.ipynb #187aca84
-MODELS = dict(pfld=pfld, mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_large=mobilenet_v3_large, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
-              mobilenet_v3_small_integral=mobilenet_v3_small_integral,
-              mobilenet_v3_small_integral_2x=partial(mobilenet_v3_small_integral, width=96, finer=2),
-              mobilenet_v3_small_integral_stride4=partial(mobilenet_v3_small_integral, width=96, stride=4),
-              mobilenet_v3_large_integral=mobilenet_v3_large_integral,
-              mobilenet_v3_large_integral_stride4=partial(mobilenet_v3_large_integral, finer=1),
-              mobilenet_v3_large_x1_5_integral_stride4=partial(mobilenet_v3_large_integral, finer=1, width=128, width_mult=1.5))
+_small_maps, _large_maps = mobilenet_v3_small_integral, mobilenet_v3_large_integral
+MODELS = dict(pfld=pfld, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
+              mobilenet_v3_small=mobilenet_v3_small, mobilenet_v3_large=mobilenet_v3_large,
+              mobilenet_v3_small_integral=_small_maps,
+              mobilenet_v3_small_integral_2x=partial(_small_maps, width=96, finer=2),
+              mobilenet_v3_small_integral_stride4=partial(_small_maps, width=96, stride=4),
+              mobilenet_v3_large_integral=_large_maps,
+              mobilenet_v3_large_integral_stride4=partial(_large_maps, finer=1),
+              mobilenet_v3_large_x1_5_integral_stride4=partial(_large_maps, finer=1, width=128, width_mult=1.5))
 
 # %% ../nbs/01_models.ipynb #6adae99a
 def create_model(
@@ -237,7 +248,9 @@ def create_model(
 ): # a LandmarkNet, untrained
     "Build a model by name; raises `InputError` for an unknown name or an impossible size."
     if name not in MODELS: raise InputError(f'there is no model {name!r}: choose one of {", ".join(MODELS)}')
-    if not 32 <= img_size <= 1024: raise InputError(f'an input of {img_size} pixels is too {"small" if img_size < 32 else "large"} for {name}: give 32 to 1024')
+    if not 32 <= img_size <= 1024:
+        size = 'small' if img_size < 32 else 'large'
+        raise InputError(f'an input of {img_size} pixels is too {size} for {name}: give 32 to 1024')
     return MODELS[name](img_size, **({} if n_points == N_POINTS else dict(n_points=n_points)))
 
 # %% ../nbs/01_models.ipynb #72b69e66
