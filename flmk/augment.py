@@ -137,7 +137,7 @@ def sampling_grid(
 ): # (n, 2, size, size), x and y in pixels of the old picture
     "Where each new pixel comes from: the inverse way."
     n, _, g, _ = control.shape
-    q = control.new_zeros(n, 3, g + 2, g + 2)                                           # x, y and 1 as products of what varies down and across
+    q = control.new_zeros(n, 3, g + 2, g + 2)  # x, y and 1 as products of what varies down and across
     q[:, :2, :g, :g], q[:, 0, -1, g], q[:, 1, g, -1], q[:, 2, -1, -1] = control, 1, 1, 1
     pixels = H.new_tensor([[old, 0, old - 1], [0, old, old - 1], [0, 0, 2]])/2             # `from_normalised` as a matrix
     q = (pixels @ torch.linalg.inv_ex(H)[0] @ q.flatten(2)).view_as(q)              # `inv` would wait for a GPU
@@ -201,7 +201,7 @@ def face_mask(
     p = torch.cat([p, p[:, 17:27] + .3*up, p[:, 17:27:3] + .55*up, (p[:, :17] + p[:, 30:31])/2], 1)
     face = (p.amax(1) - p.amin(1)).amax(-1)[:, None, None, None]
     c = (torch.arange(24, device=p.device)*2 + 1)/24 - 1
-    dx, dy = (c - p[..., None]).square_().unbind(2)                                     # squared, along each axis: (n, points, 24)
+    dx, dy = (c - p[..., None]).square_().unbind(2)  # squared, along each axis: (n, points, 24)
     near = (dx[:, :, None] + dy[..., None]).amin(1, keepdim=True).sqrt_() / face
     mask = ((.19 - near)/.05 + .5).clamp(0, 1)
     return F.interpolate(mask, (size, size), mode='bilinear', align_corners=False)
@@ -401,5 +401,6 @@ class Augment(ItemTransform):
     def encodes(self, b):
         x, p, *rest = b
         with torch.no_grad(): new_x, new_p = augment(x.as_subclass(torch.Tensor), p.as_subclass(torch.Tensor), self.strength, self.size, self.scheme)
-        if rest: rest = [torch.as_tensor(euler_angles(new_p.cpu(), self.scheme)).to(rest[0])]                 # angles of the changed face
+        # angles of the changed face
+        if rest: rest = [torch.as_tensor(euler_angles(new_p.cpu(), self.scheme)).to(rest[0])]
         return new_x.as_subclass(type(x)), new_p.as_subclass(type(p)), *rest

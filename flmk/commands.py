@@ -71,7 +71,8 @@ def __getattr__(
 ): # its function, None for a worker process; in the command's own process a missing package is one line and exit status 2
     "Import a command when it is asked for; raises `AttributeError` for other names."
     if name not in COMMANDS: raise AttributeError(f'flmk has no command {name}')
-    if sys._getframe(1).f_globals.get('__name__') == '__mp_main__': return None   # a worker process, which imports the script and calls nothing of it
+    # a worker process, which imports the script and calls nothing of it
+    if sys._getframe(1).f_globals.get('__name__') == '__mp_main__': return None
     ours = Path(sys.argv[0]).stem == name                                    # or else called from Python
     if ours: ArgumentParser.error, sys.argv[1:] = _usage_line, map(_by_name, sys.argv[1:])
     if ours and {'-h', '--help'} & {*sys.argv}: return _command_for_help(name)

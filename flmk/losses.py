@@ -61,7 +61,8 @@ def pose_weights(
     return (1 - torch.deg2rad(predicted - angles).cos()).sum(-1)
 
 # %% ../nbs/17_losses.ipynb #d002d048
-OPENINGS = [(37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65)]   # an upper and a lower point of the lids and the inner lips
+# an upper and a lower point of the lids and the inner lips
+OPENINGS = [(37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65)]
 
 def contour_edges(
     scheme=IBUG68, # a `LandmarkScheme`

@@ -102,7 +102,7 @@ class SeedEpochs(Callback):
     ): self.seed = seed
     def before_train(self):
         s = 1_000_003*(self.seed + 1) + self.epoch
-        own = s + 10_007*rank_distrib()                                   # several processes share one order, but not their augmentation
+        own = s + 10_007*rank_distrib()  # several processes share one order, but not their augmentation
         random.seed(own); np.random.seed(own % 2**32); torch.manual_seed(own)
         whole_loader(self.dls.train).rng = random.Random(s)
 
@@ -265,7 +265,8 @@ def start_from(
     "Fill a Learner's model from a file, and say what was not filled; raises `InputError` where nothing fits."
     net, scheme = getattr(learn.model, 'model', learn.model), learn.dls.scheme
     new, n, saved = _layers(load_matching(net, init, scheme)), len(_layers(net.state_dict())), read_model_file(init)
-    if len(new) == n: raise InputError(f'{init} has no layer that fits: give a model of the same kind')    # a batch norm's counter alone fits everywhere
+    # a batch norm's counter alone fits everywhere
+    if len(new) == n: raise InputError(f'{init} has no layer that fits: give a model of the same kind')
     said = f'learned anew: {", ".join(new[:12])}{f" and {len(new) - 12} more" if len(new) > 12 else ""}' if new else 'none is new'
     if saved['scheme'] != scheme: said += f'; {len(_common_points(scheme, saved["scheme"]))} of {scheme.n_points} points taken from {saved["scheme"].name}'
     if not rank_distrib(): print(f'{init}: {n - len(new)} of {n} layers taken; {said}')
@@ -276,7 +277,8 @@ def _share(dl, rank, n):
     "The rank-th of n shares of a DataLoader's faces."
     from fastai.distributed import DistributedDL                          # here, because it needs accelerate
     part = DistributedDL(dl, rank, n)
-    part._broadcast = lambda idxs, rank: idxs                             # SeedEpochs gave all processes the same order; fastai would ask a GPU for it
+    # SeedEpochs gave all processes the same order; fastai would ask a GPU for it
+    part._broadcast = lambda idxs, rank: idxs
     return part
 
 @contextmanager
@@ -305,7 +307,8 @@ class _EpochLines(Callback):
     def before_fit(self): self._print_row(self.recorder.metric_names)
     def after_epoch(self):
         epoch, *values = self.recorder.log
-        if len(values) == len(self.recorder.metric_names) - 1: self._print_row([epoch + 1, *values])       # or else it was skipped
+        # or else it was skipped
+        if len(values) == len(self.recorder.metric_names) - 1: self._print_row([epoch + 1, *values])
     def before_train(self): self.bar = tqdm(total=len(self.dl), desc=f'epoch {self.epoch + 1}', leave=False, disable=None, dynamic_ncols=True)
     def after_batch(self): self.bar.update()
     def after_train(self): self.bar.close()

@@ -133,7 +133,7 @@ def choose_max_sigma(
     at = np.sort(np.concatenate([faces, others]))
     cost = [LOST_FACE_COST*(faces > v).mean() + (others <= v).mean() for v in at]
     k = int(np.argmin(np.round(cost, 9)[::-1]))
-    k = len(at) - 1 - k                                                       # of several that cost the same the highest, which loses fewest faces
+    k = len(at) - 1 - k  # of several that cost the same the highest, which loses fewest faces
     return round(float(np.sqrt(at[k]*at[min(k + 1, len(at) - 1)])), 3)
 
 # %% ../nbs/12_sigma.ipynb #e3bcd5bc

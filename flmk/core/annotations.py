@@ -17,7 +17,8 @@ from .files import atomic_write, image_size, InputError, load_pickle, printable,
 from .points import N_POINTS
 
 # %% ../../nbs/core/05_annotations.ipynb #66ef87ed
-_skipped = r'(?:q.|r....|\x94|\x95........)*'                            # steps without content: they number an object or begin a frame; `~` below
+# steps without content: they number an object or begin a frame; `~` below
+_skipped = r'(?:q.|r....|\x94|\x95........)*'
 _xy = r'(?:G(........)~G(........)~\x86|]~\(~G(........)~G(........)~e)~'  # two floats: a tuple or a list
 _steps = {name: re.compile(code.replace('~', _skipped).encode(), re.S) for name, code in dict(
     begin=r'\x80.~(?:]~\(~)?]~',                                         # of the pair, which is a tuple or a list, and of the names
@@ -108,7 +109,8 @@ def _as_points(landmarks, n_points):
     try: shape = landmarks.shape if plain else (len(landmarks), *set(map(len, landmarks)))
     except TypeError: shape = ()                         # not even a list of lists
     if shape != (n_points, 2): raise InputError(f'landmarks have the shape {shape}, not ({n_points}, 2)')
-    try: points = landmarks if plain else np.fromiter(chain.from_iterable(landmarks), float, 2*n_points).reshape(-1, 2)   # `np.array` would follow lists in lists however deep
+    # `np.array` would follow lists in lists however deep
+    try: points = landmarks if plain else np.fromiter(chain.from_iterable(landmarks), float, 2*n_points).reshape(-1, 2)
     except Exception: raise InputError('landmarks are not pairs of numbers') from None            # words, lists, huge integers
     if not np.isfinite(points).all(): raise InputError('a landmark is NaN or infinite')
     if np.ptp(points, axis=0).max() < 1: raise InputError('all landmarks are in one place')
@@ -145,7 +147,7 @@ def read_entries(
     names, landmarks = read_annotations(folder)
     good, bad, seen = [], [], set()
     for k, name in enumerate(names):
-        pts, landmarks[k] = landmarks[k], None                         # lists of numbers take eight times the room of an array: let go
+        pts, landmarks[k] = landmarks[k], None  # lists of numbers take eight times the room of an array: let go
         try: good.append((name, check_entry(name, pts, seen, n_points)))
         except InputError as e: bad.append((printable(name, 80) if isinstance(name, str) else f'entry {k}', str(e)))
     return good, bad

@@ -25,7 +25,8 @@ def crop_around_box(
     return round(x + (w - side)/2), round(y + (h - side)/2), side
 
 # %% ../../nbs/core/02_crop.ipynb #c20bcd7e
-CROP_SCALE, CROP_SHIFT = IBUG68.crop   # the crop's side / longer side of the landmarks' box; how far its centre lies above the box's, in sides
+# the crop's side / longer side of the landmarks' box; how far its centre lies above the box's, in sides
+CROP_SCALE, CROP_SHIFT = IBUG68.crop
 
 def crop_around_points(
     points,           # (68, 2) in pixels
@@ -121,7 +122,8 @@ def letterbox(
     "Scale an image to fit a square and centre it there, black around."
     h, w = img.shape[:2]
     new_w, new_h = (max(1, round(side*size / max(h, w))) for side in (w, h))
-    how = cv2.INTER_AREA if max(h, w) > 1.5*size else cv2.INTER_LINEAR       # up to there, two pixels each way are all that a new one covers, and five times faster
+    # up to there, two pixels each way are all that a new one covers, and five times faster
+    how = cv2.INTER_AREA if max(h, w) > 1.5*size else cv2.INTER_LINEAR
     if (h, w) != (size, size): img = cv2.resize(img, (new_w, new_h), interpolation=how)
     left, top = (size - new_w)//2, (size - new_h)//2
     square = cv2.copyMakeBorder(img, top, size - new_h - top, left, size - new_w - left, cv2.BORDER_CONSTANT)

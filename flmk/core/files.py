@@ -242,7 +242,8 @@ def read_regular(
 ): # an open binary file
     "Open a regular file; raises `InputError` for a missing one, a folder, a pipe, a socket, a device, or one that is too large."
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))   # a pipe would wait for its other end
+        # a pipe would wait for its other end
+        fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode): os.close(fd); raise InputError(f'{path} cannot be read: it is no regular file')
         if info.st_size > limit: os.close(fd); raise InputError(f'{path} cannot be read: it has {info.st_size:,} bytes, more than {limit:,}')

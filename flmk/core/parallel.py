@@ -44,7 +44,8 @@ def _connect(scheduler):
     from distributed import Client
     from distributed.comm.addressing import parse_address
     from distributed.comm.registry import get_backend
-    for name in ('distributed', 'distributed.client', 'tornado.application'): logging.getLogger(name).setLevel(logging.CRITICAL)   # after the import, which sets them
+    # after the import, which sets them
+    for name in ('distributed', 'distributed.client', 'tornado.application'): logging.getLogger(name).setLevel(logging.CRITICAL)
     get_backend(parse_address(scheduler)[0])                                 # a slip in the address is told before anything waits
     client = Client(scheduler, timeout=10, set_as_default=False)
     client.wait_for_workers(1, timeout=20)

@@ -93,7 +93,7 @@ class LandmarkScheme:
     flip_order:list         # for each point, the one whose name it takes in a mirror
     closed:tuple = ()       # the regions whose curve ends where it began
     ibug:list = None        # for each point the one of the iBUG 68 that it is, or None; without the list there are no pose angles
-    crop:tuple = (1.9, .08) # side of the crop / longer side of the points' box, and how far its centre lies above the box's, in sides
+    crop:tuple = (1.9, .08)    # the crop's side / the box's longer side; how far its centre lies above the box's, in sides
 
     @property
     def n_points(self): return len(self.flip_order)

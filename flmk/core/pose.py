@@ -56,7 +56,8 @@ def fit_rotation(
     A = np.swapaxes(box_normalise(points), -1, -2) @ inverse                      # (..., 2, 3)
     across = np.cross(A[..., :1, :], A[..., 1:, :])
     trace = np.square(A).sum((-2, -1), keepdims=True)
-    s = np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-3*trace)    # it is trace/2 for a head, 0 for points on a line
+    # it is trace/2 for a head, 0 for points on a line
+    s = np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-3*trace)
     two = ((trace + s)*A - A @ np.swapaxes(A, -1, -2) @ A) / (s*np.sqrt(trace + 2*s))
     return np.concatenate([two, across/s], -2)
 

@@ -182,7 +182,7 @@ def flmk_prepare(
 ):
     "Prepare the challenge's training and validation images: store them small, with landmarks and Euler angles in list.txt."
     folders, scheme = _folders(source, data, extra), read_scheme(scheme)
-    entries = [read_entries(folder, scheme.n_points) for folder in folders]                            # complain before anything is made
+    entries = [read_entries(folder, scheme.n_points) for folder in folders]  # complain before anything is made
     for (folder, out), found in zip(folders.items(), entries):
         n, bad = prepare_folder(folder, out, size, workers, strict, scheduler, found, scheme)
         print(f'{out}: {n} images at {size} px' + ('' if scheme == IBUG68 else f', {scheme.n_points} points ({scheme.name})') + (', made from this annot.pkl before, nothing to be done' if bad is None else ''))

@@ -352,7 +352,8 @@ def _open_and_cut(crop, size, least):
 def _predict_batch(model, opened, flip, refine):
     "Points and sigma of one batch of what `_open_and_cut` returned, in the pixels of each file or array."
     crops, inputs, reductions = zip(*opened)
-    points, sigma = _predict_views(model, inputs, flip and not refine)           # where to cut again is told well enough by one look
+    # where to cut again is told well enough by one look
+    points, sigma = _predict_views(model, inputs, flip and not refine)
     if refine:
         tighter = [refine_crop(c, p, model_scheme(model)) for c, p in zip(crops, points)]
         points, sigma = _predict_views(model, [crop_to_input(c.image, c.square, model.img_size, c.angle) for c in tighter], flip)

@@ -160,7 +160,8 @@ def _write(self:TableWriter, text, tail=''):
         if self.file is sys.stdout: self.file.write(text); self.file.flush()
         else:
             data = text.encode()
-            _write_at(self.file, self.end, data + tail.encode(), self.tail.encode())   # in one piece: the table is whole at every moment
+            # in one piece: the table is whole at every moment
+            _write_at(self.file, self.end, data + tail.encode(), self.tail.encode())
             self.end += len(data)
     except BrokenPipeError: raise                            # `| head` has read enough; a command then ends without a word
     except OSError as e: raise InputError(f'{self.path} cannot be written: {e.strerror}') from e

@@ -66,7 +66,8 @@ def has_drifted(
     return 'outside' if inside < b*b/3 else None
 
 # %% ../../nbs/inference/04_video.ipynb #3b048180
-HYSTERESIS = .03, .04, .06   # the crop stays while the face has moved by fewer of its sides, grown by a smaller share, turned by fewer radians
+# the crop stays while the face has moved by fewer of its sides, grown by a smaller share, turned by fewer radians
+HYSTERESIS = .03, .04, .06
 
 def settle_crop(
     old, new, # (left, top, side) and angle of a crop, as of `upright_square`
@@ -102,7 +103,8 @@ def update(self:Track,
 ): # (68, 2) filtered, if they are to be
     "Take this frame's points."
     new = upright_square(points, self.scheme)
-    if self.crop is None or n > self.last + 1: self.crop, self.filter = new, OneEuro(*ONE_EURO_SETTINGS) if self.smooth else None    # found, or found again
+    # found, or found again
+    if self.crop is None or n > self.last + 1: self.crop, self.filter = new, OneEuro(*ONE_EURO_SETTINGS) if self.smooth else None
     elif t > self.t: self.speed += .3*((_middle(new[0]) - self.middle)/(t - self.t) - self.speed)
     self.crop, self.middle = settle_crop(self.crop, new), _middle(new[0])
     self.first = n if self.first is None else self.first
@@ -196,7 +198,8 @@ def _search(self:Tracker, frame, t):
     kept, points, sigma = predict_boxes(self.model, frame, boxes, self.flip, five=five, scores=scores)
     squares = [upright_square(p, self.scheme)[0] for p in points]
     new = [i for i, s in enumerate(squares) if all(square_overlap(s, k.square) < .5 for k in self.tracks)]
-    limits = np.maximum(sigma_limits(self.model, len(boxes), scores, five)[kept], max_sigma(self.model))     # what was sure enough then is sure enough later
+    # what was sure enough then is sure enough later
+    limits = np.maximum(sigma_limits(self.model, len(boxes), scores, five)[kept], max_sigma(self.model))
     tracks = [self._track_for(squares[i], t, limits[i]) for i in new]
     self.tracks = self.tracks + tracks
     return self._faces(points[new], sigma[new], tracks, scores[kept][new], t)

@@ -86,7 +86,8 @@ def sample_hair(
     s.width = rng.uniform(.4, 1.2) if long else rng.uniform(.2, .6)
     s.fringe = rng.uniform(2.5, 7.5)
     s.limit = rng.uniform(-.5, .1)                                          # how far forward hair hangs at the sides
-    s.veil = rng.choice([0, rng.uniform(0, .3), rng.uniform(.3, .8)], p=[.62, .32, .06])         # share that may fall over the face
+    # share that may fall over the face
+    s.veil = rng.choice([0, rng.uniform(0, .3), rng.uniform(.3, .8)], p=[.62, .32, .06])
     back = rng.uniform(0, 3.5) if person.male and rng.random() < .3 else 0   # a receding hair line
     s.line = [rng.normal(-8.3, .7)-back, rng.normal(-5.5, .8)-back, rng.normal(-1, .8), rng.normal(5.5, 1.2)]
     return s

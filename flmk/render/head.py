@@ -255,7 +255,7 @@ def fit_person(
     return verts, fit_similarity(blend_vertices(verts, vertices, weights), definition, sigma**-2.)
 
 # %% ../../nbs/render/00_head.ipynb #2463eed4
-_upper_lid = [21, 18, 15, 12, 9, 6, 0, 1, 54, 57, 60, 102, 63, 66, 69]                 # base mesh numbers, from the outer corner in
+_upper_lid = [21, 18, 15, 12, 9, 6, 0, 1, 54, 57, 60, 102, 63, 66, 69]  # base mesh numbers, from the outer corner in
 _lower_lid = [21, 24, 6780, 6779, 6783, 6770, 6778, 6777, 6776, 6774, 6772, 6771, 6782, 6766, 6765, 6764, 69]
 _upper_lip = [474, 473, 472, 471, 470, 5362, 469, 419, 418, 433, 3732, 431, 432, 429]  # from the middle to the right corner
 _lower_lip = [493, 487, 481, 475, 437, 444, 3707, 432, 429]

@@ -183,7 +183,8 @@ def cutout_matrix(
     "From the cutout's pixels to the scene's."
     c, s = np.cos(angle)*side/square[2], np.sin(angle)*side/square[2]
     a = np.array([[c, -s], [s, c]]) @ np.diag([-1. if mirrored else 1., 1.])
-    return np.concatenate([a, (centre - .5 - a @ (square[:2] + square[2]/2 - .5))[:, None]], 1)   # from edges to centres of pixels
+    # from edges to centres of pixels
+    return np.concatenate([a, (centre - .5 - a @ (square[:2] + square[2]/2 - .5))[:, None]], 1)
 
 # %% ../../nbs/render/08_scenes.ipynb #47538d32
 def move_points(

@@ -183,7 +183,8 @@ class Scene:
         used = np.bincount(self.tris.ravel(), minlength=len(self.verts)) > 0
         self.embree = EmbreeScene()                                             # copies slowly: give it what is used only
         corners = (np.cumsum(used, dtype=np.int32)-1).take(self.tris)
-        TriangleMesh(self.embree, self.verts[used].astype(object), corners.astype(object))    # one by one, Python's numbers come faster
+        # one by one, Python's numbers come faster
+        TriangleMesh(self.embree, self.verts[used].astype(object), corners.astype(object))
 
 # %% ../../nbs/render/01_trace.ipynb #919f0296
 @patch
@@ -232,7 +233,8 @@ def trace(
     seen = np.flatnonzero(out['primID'] >= 0)
     prim, ray, u, v = out['primID'][seen], take_rows(rays, seen), out['u'][seen, None], out['v'][seen, None]
     a, b, c = scene.attributes.take(scene.tris.take(prim, 0).T, 0)                         # much faster than by [...]
-    mixed = np.asfortranarray(a*(1-u-v) + b*u + c*v)    # column after column: NumPy is ten times as fast with long columns as with rows of three
+    # column after column: NumPy is ten times as fast with long columns as with rows of three
+    mixed = np.asfortranarray(a*(1-u-v) + b*u + c*v)
     normal = normalise_vectors(mixed[:, :3])
     normal *= np.where(row_dot(normal, ray) > 0, np.float32(-1), np.float32(1))[:, None]        # both sides are outsides
     return SimpleNamespace(
@@ -313,7 +315,7 @@ def ambient_occlusion(
     reach=6., # how far a ray searches for an obstacle, centimetres
 ): # (n,): 1 in the open, less in folds and under hair
     "Ambient occlusion: one random ray a pixel, then a blur."
-    own = np.random.default_rng(rng.integers(2**32))                     # what is drawn later must not depend on the number of pixels
+    own = np.random.default_rng(rng.integers(2**32))  # what is drawn later must not depend on the number of pixels
     away = normalise_vectors(np.asfortranarray(own.standard_normal(buf.normal.shape, np.float32))) + buf.normal*np.float32(1.02)
     free = ~scene.blocked(buf.position + buf.normal*np.float32(.08), away, reach)
     return blur_buffer(buf, free.astype(np.float32), len(buf.hit)/90)

@@ -360,7 +360,8 @@ def bench_demo(
     return [ratio_row('demo', times, *pair) for pair in ((alone, beside), (alone, long_alone), (beside, long_beside))]
 
 # %% ../../nbs/tools/04_bench.ipynb #04d2f122
-REBUILT_MODELS = ('pfld', 'mobilenet_v3_small', 'mobilenet_v3_large', 'shufflenet_v2_x1_5')     # the backbones of the rebuilt project
+# the backbones of the rebuilt project
+REBUILT_MODELS = ('pfld', 'mobilenet_v3_small', 'mobilenet_v3_large', 'shufflenet_v2_x1_5')
 
 @lru_cache
 def _network(name, size): return create_model(name, size).eval().to(memory_format=torch.channels_last)
@@ -460,7 +461,8 @@ def bench_preparing(
     rounds:int,   # of `time_alternately`
 ): # list of rows
     "Rows of the table: an image, ours on all cores, theirs in one process."
-    folder, out, k = Path(source)/'synthetics_train', Path(work)/'prepared_again', count()            # a new folder each time: removing one takes long
+    # a new folder each time: removing one takes long
+    folder, out, k = Path(source)/'synthetics_train', Path(work)/'prepared_again', count()
     sides = {'flmk_prepare': lambda: prepare_folder(folder, out/f'{next(k)}')[0], 'decode, encode as PNG': lambda: rebuilt_prepare(folder, out/f'{next(k)}')}
     try:
         with torch_threads(1): return [ratio_row('preparing, an image', time_alternately(sides, rounds), *sides, 10)]
@@ -602,13 +604,15 @@ def bench_time_to_error(
     return rows
 
 # %% ../../nbs/tools/04_bench.ipynb #323120de
-BENCHMARKS = ('predicting', 'preparing', 'scaling', 'data_loading', 'training', 'options', 'peak', 'waiting', 'demo', 'quality', 'time_to_error')   # in this order: what trains changes how the process keeps memory (00_data)
+# in this order: what trains changes how the process keeps memory (00_data)
+BENCHMARKS = ('predicting', 'preparing', 'scaling', 'data_loading', 'training', 'options', 'peak', 'waiting', 'demo', 'quality', 'time_to_error')
 
 def _measure(what, source, work, predictor, images, rounds, mark, models):
     "The rows of one stage."
     data = Path(work, 'prepared', *Path(source).resolve().parts[1:])                       # another source, another folder
     if what in ('data_loading', 'training', 'quality', 'time_to_error'): flmk_prepare(source, data)
-    if what == 'data_loading':    return bench_data_loading(source, data, rounds, **(dict(size=128, bs=256) if torch.cuda.is_available() else {}))    # a GPU wants larger batches
+    # a GPU wants larger batches
+    if what == 'data_loading':    return bench_data_loading(source, data, rounds, **(dict(size=128, bs=256) if torch.cuda.is_available() else {}))
     if what == 'training':   return bench_training(source, data, rounds, models)
     if what == 'options':    return bench_options(rounds)
     if what == 'peak':       return bench_peak(rounds, models)
@@ -651,7 +655,8 @@ def flmk_bench(
     wanted, models, work = [what] if isinstance(what, str) else list(what), models or list(MODELS), Path(out)/'bench'
     _check_known('what', wanted, BENCHMARKS), _check_known('models', models, MODELS)
     predictor = TorchPredictor(model_path) if 'predicting' in wanted else None   # complain before the work begins
-    if not source: source = practice_set(work, n, 384) if {*wanted} - {'options', 'peak', 'waiting', 'demo'} else work      # these need no faces
+    # these need no faces
+    if not source: source = practice_set(work, n, 384) if {*wanted} - {'options', 'peak', 'waiting', 'demo'} else work
     for o in [o for o in BENCHMARKS if o in wanted]:
         print(f'{o} ...')
         about = machine_description()

@@ -241,7 +241,8 @@ def compare_finders(
     rows = []
     for row in finder_rows(photos, nofaces, crops, load_model(model_path), detectors, others, python):
         rows.append(row)
-        for kind, text in (('md', to_markdown(rows)), ('csv', to_csv(rows))):          # again after each row: a long run may be cut short
+        # again after each row: a long run may be cut short
+        for kind, text in (('md', to_markdown(rows)), ('csv', to_csv(rows))):
             with atomic_write(Path(out)/f'finders.{kind}') as part: part.write_text(text)
     print(to_markdown(rows))
 

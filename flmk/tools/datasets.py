@@ -71,7 +71,8 @@ def read_ldmks(
     return parse_number_pairs(data, 70)[:68] - .5
 
 # %% ../../nbs/tools/00_datasets.ipynb #add505c1
-_numbers = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}   # MATLAB's types, as NumPy says them
+# MATLAB's types, as NumPy says them
+_numbers = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}
 
 def mat_elements(
     data:bytes, # whole elements, one after the other
@@ -90,7 +91,8 @@ def mat_elements(
 def _find_array(data, order, name):
     "Flags, shape, type and numbers of an array among the elements, or None."
     for kind, body in mat_elements(data, order):
-        if kind == 15: kind, body = next(mat_elements(zlib.decompressobj().decompress(body, 10_000), order), (0, b''))   # ours has 1.7 kB
+        # ours has 1.7 kB
+        if kind == 15: kind, body = next(mat_elements(zlib.decompressobj().decompress(body, 10_000), order), (0, b''))
         parts = list(islice(mat_elements(body, order), 4)) if kind == 14 else []
         if len(parts) == 4 and parts[2][1] == name: return parts[0][1], parts[1][1], *parts[3]
 

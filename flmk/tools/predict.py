@@ -97,7 +97,7 @@ def _photos_to_table(photos, copies, path, settings, o):
     "All photographs into a table of their own, and a word about it; returns why some failed."
     with TableWriter(path, **settings) as table: without, failed = _predict_photos(photos, copies, table, o)
     _say(f'{table.rows} face(s) in {len(photos) - len(failed)} image(s)' + ('' if str(path) == '-' else f': {path}'))
-    turn = 'if one lies on its side, turn it upright; ' if o.detector else ''                     # ours finds faces in any rotation
+    turn = 'if one lies on its side, turn it upright; ' if o.detector else ''  # ours finds faces in any rotation
     if without: _say(f'no face found in {len(without)} image(s): {_few(without)} ({turn}if it is cut closely around a face, give --crops)')
     return failed
 
@@ -143,7 +143,8 @@ def _run(o):
     "What `flmk_predict` does, by its options."
     photos, videos = _sort_inputs(_checked(o))
     path, paths, photo_copies, video_copies = _plan(photos, videos, o)
-    model, detector = load_predictor(o.model_path), FaceDetector(o.detector)          # a wrong file is refused before anything is written
+    # a wrong file is refused before anything is written
+    model, detector = load_predictor(o.model_path), FaceDetector(o.detector)
     settings = dict(format=o.format, overwrite=o.overwrite, model=str(o.model_path or 'flmk'), scheme=model_scheme(model))
     failed = _photos_to_table(photos, photo_copies, path, settings, o) if photos else []
     for video, to, copies in zip(videos, paths, video_copies):
