@@ -27,7 +27,8 @@ def show_scenes(
     "Draw the squares and points of targets or predictions (rows of centre, side, five points)."
     fig, axes = plt.subplots(1, n, figsize=(2.2*n, 2.3), squeeze=False)
     for i, ax in enumerate(axes[0]):
-        ax.imshow(images[i]); ax.axis('off'); ax.autoscale(False)            # a square that sticks out does not make the picture smaller
+        # a square that sticks out does not make the picture smaller
+        ax.imshow(images[i]); ax.axis('off'); ax.autoscale(False)
         for row in faces[i]:
             x, y, side = row[:3]
             ax.add_patch(plt.Rectangle((x - side/2, y - side/2), side, side, fill=False, ec='lime', lw=1.2))
