@@ -24,7 +24,8 @@ def predict_folder(
 ): # names, and points (n, 68, 2) in each image's own pixels
     "Predict every image of a folder; raises `InputError` as `list_images` and `read_image` do."
     paths = list_images(folder)
-    return [p.name for p in paths], predict_crops(model, paths, flip, bs=bs, bar=partial(progress, label=Path(folder).name))[0]
+    points, _ = predict_crops(model, paths, flip, bs=bs, bar=partial(progress, label=Path(folder).name))
+    return [p.name for p in paths], points
 
 # %% ../nbs/04_submit.ipynb #7d8b61c3
 def _report(path, complaints):
@@ -42,13 +43,15 @@ def flmk_test(
     out:str='output',                     # folder for solution.txt and solution.zip
     flip:bool=False,                      # average with the prediction for the mirrored image
     bs:int=64,                            # images in a batch
-    check:str=None,                       # only check this solution.txt or zip, against the images if their folder is there
+    check:str=None,                       # only check this solution.txt or zip, against the images if they are there
 ):
     "Predict a folder of face images and write the submission; or check one."
     if check: return _report(check, check_solution(check, images if Path(images).is_dir() else None))
     model = load_predictor(model_path)
     n = model_scheme(model).n_points
-    if n != N_POINTS: raise InputError(f'{model_path} predicts {n} points, a submission has {N_POINTS}: give a model of the 68, or use flmk_predict')
+    if n != N_POINTS:
+        raise InputError(f'{model_path} predicts {n} points, a submission has {N_POINTS}: give a model of the 68, '
+                         'or use flmk_predict')
     names, points = predict_folder(model, images, flip, bs)
     txt, zipped = write_solution(out, names, points)
     _report(txt, check_solution(zipped, images))
