@@ -123,7 +123,7 @@ def copy_images(
     "The images of folders one after the other in one tensor."
     first = np.cumsum([0, *(len(f.images) for f in folders)]).tolist()
     images = torch.empty(first[-1], *folders[0].images.shape[1:], dtype=torch.uint8, device=device)
-    for f, a, b in zip(folders, first, first[1:]): images[a:b] = torch.from_numpy(np.asarray(f.images))
+    for f, a, b in zip(folders, first, first[1:]): images[a:b] = torch.from_numpy(f.images)
     return images, {id(f): a for f, a in zip(folders, first)}
 
 # %% ../nbs/16_batches.ipynb #c4320888
@@ -143,15 +143,28 @@ def on_gpu(self:FaceLoader):
         self._on_gpu = copy_images(folders, self.device) if fits else None
     return self._on_gpu
 
+# %% ../nbs/16_batches.ipynb #080e90ab
+@patch
+def copy_rows(self:FaceLoader,
+    folder, # one of the loader's
+    rows,   # a slice: its faces that are new
+):
+    "Copy new images of a folder to the GPU, where all of them lie there."
+    if self.on_gpu is None: return
+    images, first = self.on_gpu
+    images[first[id(folder)]:][rows] = torch.from_numpy(folder.images[rows])
+
 # %% ../nbs/16_batches.ipynb #68b20df1
 @patch
 def draw(self:FaceLoader,
     n:int,       # faces in an epoch
     shares=None, # of each training folder; all alike if not given
+    first:int=None, # draw from so many faces of each folder, its first; from all if not given
 ): # the loader
     "From now on an epoch has n faces, drawn from the folders by their shares."
     rows = {}
-    for k, face in enumerate(self.dataset.items): rows.setdefault(id(face.folder), []).append(k)
+    for k, face in enumerate(self.dataset.items):
+        if first is None or face.row < first: rows.setdefault(id(face.folder), []).append(k)
     self.groups, self.shares, self.n = list(rows.values()), shares or [1/len(rows)]*len(rows), n
     return self
 
