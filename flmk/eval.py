@@ -31,7 +31,7 @@ from .models import constant_baselines, count_parameters, multiply_adds
 
 # %% ../nbs/03_eval.ipynb #676acf75
 class EvalScores:
-    "Predictions for labelled faces, and their errors: `per_point` (n, 68) and `nme` (n) in percent, `angles` (n, 3) in degrees."
+    "Predictions for labelled faces; their `per_point` (n, 68) and `nme` (n) in percent, `angles` (n, 3) in degrees."
     def __init__(self,
         paths,      # n paths of the images
         pred,       # (n, 68, 2) predicted points in pixels
@@ -40,7 +40,8 @@ class EvalScores:
         sigma=None, # (n, 68) predicted standard deviations in pixels
         scheme=IBUG68, # a LandmarkScheme: what the points are
     ):
-        self.paths, self.pred, self.true, self.sizes, self.sigma = list(paths), np.asarray(pred), np.asarray(true), np.asarray(sizes, float), sigma
+        self.paths, self.pred, self.true = list(paths), np.asarray(pred), np.asarray(true)
+        self.sizes, self.sigma = np.asarray(sizes, float), sigma
         self.per_point = np.linalg.norm(self.pred - self.true, axis=-1)*100 / self.sizes[:, None]
         self.nme = self.per_point.mean(1)
         self.scheme, self.angles = scheme, euler_angles(self.true, scheme)
@@ -85,8 +86,10 @@ def plot_ced(
     fig, ax = plt.subplots(figsize=(5, 3 + .18*len(scores)), layout='constrained')
     for name, s in scores.items():
         x, y = ced(s.nme)
-        ax.step([0, *x, max(threshold, x[-1])], [0, *y, 1], where='post', lw=1, label=f'{plain_label(name)}, AUC {auc(s.nme, threshold):.2f}')
-    ax.set(xlim=(0, threshold), ylim=(0, 1)); ax.set_xlabel('NME, %', fontsize=9); ax.set_ylabel('share of faces', fontsize=9)
+        label = f'{plain_label(name)}, AUC {auc(s.nme, threshold):.2f}'
+        ax.step([0, *x, max(threshold, x[-1])], [0, *y, 1], where='post', lw=1, label=label)
+    ax.set(xlim=(0, threshold), ylim=(0, 1))
+    ax.set_xlabel('NME, %', fontsize=9); ax.set_ylabel('share of faces', fontsize=9)
     ax.tick_params(labelsize=9); ax.grid(alpha=.3)
     fig.legend(fontsize=9, frameon=False, loc='outside upper left')
     return fig
@@ -133,8 +136,10 @@ def plot_error_by_part(
     for ax, split, label in zip(axs, (nme_by_region, nme_by_yaw), ('region', 'yaw, degrees')):
         for k, (name, s) in enumerate(scores.items()):
             groups, width = split(s), .8/len(scores)
-            ax.bar(np.arange(len(groups)) + (k - (len(scores) - 1)/2)*width, groups.values(), width*.9, label=plain_label(name))
-        ax.set_xticks(range(len(groups)), [g.replace('_', '\n') + (f'\n{counts[g]} faces' if g in counts else '') for g in groups])
+            places = np.arange(len(groups)) + (k - (len(scores) - 1)/2)*width
+            ax.bar(places, groups.values(), width*.9, label=plain_label(name))
+        names = [g.replace('_', '\n') + (f'\n{counts[g]} faces' if g in counts else '') for g in groups]
+        ax.set_xticks(range(len(groups)), names)
         ax.set_title(f'NME, %, by {label}', fontsize=9); ax.tick_params(labelsize=9)
     if len(scores) > 1: axs[0].legend(fontsize=9, frameon=False, ncols=4, loc='lower left', bbox_to_anchor=(0, 1.1))
     fig.tight_layout()
@@ -144,7 +149,7 @@ def plot_error_by_part(
 def nme_by_box(
     s:EvalScores, # scores of one model
 ): # NME in percent, NaN where a bin is empty
-    "AFLW2000-3D's protocol: errors in percent of the root of the true box's area, the mean of the three yaw bins (Zhu et al., 2016)."
+    "AFLW2000-3D's protocol (Zhu et al., 2016): in percent of the root of the true box's area, mean of the yaw bins."
     return float(np.mean(list(nme_by_yaw(s, face_box_size(s.true)).values())))
 
 # %% ../nbs/03_eval.ipynb #d075cd4e
@@ -162,12 +167,13 @@ def box_interval(
 # %% ../nbs/03_eval.ipynb #a9d98a20
 def yaw_region_rows(
     s:EvalScores, # scores of one model
-): # list of dicts: a line for all points and one for each region, a column for each bin of yaw and one for all faces
+): # list of dicts: a line for all points and for each region, a column for each bin of yaw and for all faces
     "A table of regions by yaw, each NME with its interval."
     groups = {k: m for k, m in (yaw_groups(s) | {'all': np.ones(len(s), bool)}).items() if m.any()}
     parts = {f'all {s.per_point.shape[1]} points': slice(None)} | s.scheme.regions
-    return [{'points': name.replace('_', ' ')} | {f'{k} ({m.sum()} faces)': format_mean(s.per_point[m][:, idx].mean(1)) for k, m in groups.items()}
-            for name, idx in parts.items()]
+    cell = lambda m, idx: format_mean(s.per_point[m][:, idx].mean(1))
+    cells = lambda idx: {f'{k} ({m.sum()} faces)': cell(m, idx) for k, m in groups.items()}
+    return [{'points': name.replace('_', ' ')} | cells(idx) for name, idx in parts.items()]
 
 # %% ../nbs/03_eval.ipynb #1b408228
 def mean_signed_error(
@@ -189,7 +195,8 @@ def nme_by_group(
     for name, mask in groups.items():
         mask = np.broadcast_to(np.reshape(mask, (len(s), -1)), s.per_point.shape)
         each = [e[m].mean() for e, m in zip(s.per_point, mask) if m.any()]
-        if each: rows.append({'group': name, 'faces': len(each), 'points': int(mask.sum()), 'NME': np.mean(each), '95 % interval': format_interval(each)})
+        if each: rows.append({'group': name, 'faces': len(each), 'points': int(mask.sum()), 'NME': np.mean(each),
+                              '95 % interval': format_interval(each)})
     return rows
 
 # %% ../nbs/03_eval.ipynb #ba34f3e2
@@ -201,7 +208,8 @@ def worst_faces(
     order = np.argsort(-s.nme)[:n]
     images, yaw = [read_image(s.paths[k]) for k in order], s.angles[order, 1]
     titles = [f'{s.nme[k]:.1f} %' + ('' if np.isnan(y) else f', yaw {y:.0f}') for k, y in zip(order, yaw)]
-    return show_faces(images*2, [*s.pred[order], *s.true[order]], titles + ['truth']*len(order), ncols=len(order), size=1.5, scheme=s.scheme)
+    points, titles = [*s.pred[order], *s.true[order]], titles + ['truth']*len(order)
+    return show_faces(images*2, points, titles, ncols=len(order), size=1.5, scheme=s.scheme)
 
 # %% ../nbs/03_eval.ipynb #bb94365e
 @contextmanager
@@ -234,7 +242,8 @@ def error_columns(
 ): # column -> number or text
     "The columns of the table that only need predictions."
     columns = {'NME': s.nme.mean(), '95 % interval': format_interval(s.nme), 'median': np.median(s.nme),
-               f'AUC@{AUC_THRESHOLD}': auc(s.nme, AUC_THRESHOLD), f'fail@{FAILURE_THRESHOLD} %': failure_rate(s.nme, FAILURE_THRESHOLD)*100,
+               f'AUC@{AUC_THRESHOLD}': auc(s.nme, AUC_THRESHOLD),
+               f'fail@{FAILURE_THRESHOLD} %': failure_rate(s.nme, FAILURE_THRESHOLD)*100,
                'box NME, mean of yaw bins': nme_by_box(s), 'its 95 %': box_interval(s)}
     for (k, v), m in zip(nme_by_yaw(s).items(), yaw_groups(s).values()):
         columns |= {f'yaw {k} ({m.sum()} faces)': v, f'{k}, 95 %': format_interval(s.nme[m])}
@@ -249,9 +258,11 @@ def score_row(
 ): # column -> number or text
     "One line of the table."
     row = dict(model=name, kind=model.info['model'], px=model.img_size) | error_columns(s)
-    net = None if isinstance(model, OnnxPredictor) else load_model(path)[0]  # the predictor's own has folded batch norms
-    size = {'parameters': count_parameters(net), 'multiply-adds, M': multiply_adds(net, model.img_size)/1e6} if net else {'parameters': '', 'multiply-adds, M': ''}
-    return row | {'MB': Path(path).stat().st_size/1e6, **size, 'ms': latency_ms(model)}
+    row |= {'MB': Path(path).stat().st_size/1e6, 'parameters': '', 'multiply-adds, M': '', 'ms': latency_ms(model)}
+    if not isinstance(model, OnnxPredictor):
+        net = load_model(path)[0]                                # the predictor's own has folded batch norms
+        row |= {'parameters': count_parameters(net), 'multiply-adds, M': multiply_adds(net, model.img_size)/1e6}
+    return row
 
 # %% ../nbs/03_eval.ipynb #4cae6778
 def baseline_rows(
