@@ -64,7 +64,7 @@ def scaled(self:AugmentConfig,
 # %% ../nbs/10_augment.ipynb #26b87b0b
 def _normal(n, sd, device):   return torch.randn(n, device=device)*sd
 def _chosen(n, p, device):    return torch.rand(n, device=device) < p
-def _rows(n, p, device):      return _chosen(n, p, 'cpu').nonzero()[:, 0].to(device)     # what most images are spared is computed for the others alone; a GPU need not be waited for
+def _rows(n, p, device):      return _chosen(n, p, 'cpu').nonzero()[:, 0].to(device)   # no GPU is waited for
 def _take(x, i):              return x.index_select(0, i % len(x))             # x[i], faster
 def _between(n, a, b, device): return torch.rand(n, device=device)*(b - a) + a
 
@@ -122,7 +122,7 @@ def transform_points(
 # %% ../nbs/10_augment.ipynb #35b7f57e
 @lru_cache(4)
 def _along(g, size, device):
-    "What varies along an axis of a grid: how much each of g controls weighs at each place, by `warp_displacement` itself, the place, and 1: (g + 2, size)."
+    "What varies along an axis of a grid, (g + 2, size): weights of g controls by `warp_displacement`, place, and 1."
     c = (torch.arange(size, device=device)*2 + 1)/size - 1
     q = torch.stack([c, torch.zeros_like(c)], -1).expand(g, 1, -1, -1)
     weights = warp_displacement(torch.eye(g, device=device)[:, None, None].expand(-1, -1, g, -1), q)[:, 0, :, 0]
@@ -139,7 +139,7 @@ def sampling_grid(
     n, _, g, _ = control.shape
     q = control.new_zeros(n, 3, g + 2, g + 2)  # x, y and 1 as products of what varies down and across
     q[:, :2, :g, :g], q[:, 0, -1, g], q[:, 1, g, -1], q[:, 2, -1, -1] = control, 1, 1, 1
-    pixels = H.new_tensor([[old, 0, old - 1], [0, old, old - 1], [0, 0, 2]])/2             # `from_normalised` as a matrix
+    pixels = H.new_tensor([[old, 0, old - 1], [0, old, old - 1], [0, 0, 2]])/2           # `from_normalised` as a matrix
     q = (pixels @ torch.linalg.inv_ex(H)[0] @ q.flatten(2)).view_as(q)              # `inv` would wait for a GPU
     along = _along(g, size, H.device)
     q = along.mT @ (q @ along)
@@ -162,7 +162,8 @@ def _remap(x, grid, mirror):
     "`sample_images` for bytes on the CPU."
     new = np.empty((len(x), 3, *grid.shape[2:]), np.uint8)
     for img, (u, v), m, planes in zip(x.permute(0, 2, 3, 1).numpy(), grid.numpy(), mirror.tolist(), new):
-        cv2.split(cv2.remap(img, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT if m else cv2.BORDER_CONSTANT), list(planes))
+        border = cv2.BORDER_REFLECT if m else cv2.BORDER_CONSTANT
+        cv2.split(cv2.remap(img, u, v, cv2.INTER_LINEAR, borderMode=border), list(planes))
     return torch.from_numpy(new)
 
 # %% ../nbs/10_augment.ipynb #fc7938e2
@@ -189,7 +190,8 @@ def change_geometry(
     H, flip = random_homography(len(x), s, x.device)
     control = torch.randn(len(x), 2, 6, 6, device=x.device)*s.warp
     grid = sampling_grid(H, control, size or x.shape[-1], x.shape[-1])
-    return sample_images(x, grid, _chosen(len(x), 1/3, x.device)), transform_points(p, H, control, flip, scheme.flip_order)
+    x = sample_images(x, grid, _chosen(len(x), 1/3, x.device))
+    return x, transform_points(p, H, control, flip, scheme.flip_order)
 
 # %% ../nbs/10_augment.ipynb #8431c379
 def face_mask(
@@ -270,7 +272,7 @@ def change_light(
 
 # %% ../nbs/10_augment.ipynb #78d92933
 def _by_opencv(change, x, values):
-    "Change images (n, c, h, w) on the CPU: `change` gets one channel of one, the image's value, and the array for the new channel."
+    "Change images (n, c, h, w) on the CPU: `change` gets a channel, the image's value, and where to write."
     new = torch.empty(x.shape)
     for channels, v, outs in zip(x.numpy(), values.tolist(), new.numpy()):
         for a, b in zip(channels, outs): change(a, v, b)
@@ -312,7 +314,7 @@ def _pool(x, factor):
     (h, w), new = x.shape[-2:], torch.empty_like(x)
     for k in (2, 3, 4):
         i = (factor == k).nonzero()[:, 0].to(x.device)
-        small = F.avg_pool2d(F.pad(x[i], (0, -w % k, 0, -h % k), mode='replicate'), k)           # whole squares of pixels
+        small = F.avg_pool2d(F.pad(x[i], (0, -w % k, 0, -h % k), mode='replicate'), k)         # whole squares of pixels
         new[i] = F.interpolate(small, (h, w), mode='bilinear', align_corners=False)
     return new
 
@@ -323,7 +325,8 @@ def _coarsen(x, factor):
     h, w = x.shape[-2:]
     def change(a, k, b):
         a = cv2.copyMakeBorder(a, 0, -h % k, 0, -w % k, cv2.BORDER_REPLICATE)
-        cv2.resize(cv2.resize(a, None, fx=1/k, fy=1/k, interpolation=cv2.INTER_AREA), (w, h), b, interpolation=cv2.INTER_LINEAR)
+        small = cv2.resize(a, None, fx=1/k, fy=1/k, interpolation=cv2.INTER_AREA)
+        cv2.resize(small, (w, h), b, interpolation=cv2.INTER_LINEAR)
     return _by_opencv(change, x, factor)
 
 # %% ../nbs/10_augment.ipynb #4684e702
@@ -347,7 +350,7 @@ def add_noise(
     x,               # (n, 3, height, width) images, floats between 0 and 1
     s:AugmentConfig, # how strong
 ): # the images
-    "Noise, in place, for images (n, 3, h, w): as much as fits each one's own draw, from a random place of twice as much as is needed."
+    "Add noise to images (n, 3, h, w) in place: each draws its own strength, and its piece of noise from twice as much."
     n, c, h, w = x.shape
     level = torch.rand(n, 1, 1, 1, device=x.device)**2 * s.noise
     start = int(torch.randint(n*h*w, ()))
@@ -400,7 +403,8 @@ class Augment(ItemTransform):
 
     def encodes(self, b):
         x, p, *rest = b
-        with torch.no_grad(): new_x, new_p = augment(x.as_subclass(torch.Tensor), p.as_subclass(torch.Tensor), self.strength, self.size, self.scheme)
+        bare = [o.as_subclass(torch.Tensor) for o in (x, p)]
+        with torch.no_grad(): new_x, new_p = augment(*bare, self.strength, self.size, self.scheme)
         # angles of the changed face
         if rest: rest = [torch.as_tensor(euler_angles(new_p.cpu(), self.scheme)).to(rest[0])]
         return new_x.as_subclass(type(x)), new_p.as_subclass(type(p)), *rest
