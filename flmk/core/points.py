@@ -193,6 +193,12 @@ def draw_points(
         for x, y in fixed[idx]: cv2.circle(img, (int(x), int(y)), r*unit, colour, -1, cv2.LINE_AA, shift=4)
     return img
 
+# %% ../../nbs/core/01_points.ipynb #72a3da2b
+def _enlarge(img, points, least=160):
+    "A picture of fewer than `least` pixels as often as large as that takes, and its points."
+    k = -(-least//max(np.shape(img)[:2]))
+    return np.asarray(img).repeat(k, 0).repeat(k, 1), resize_points(np.asarray(points, float), k)
+
 # %% ../../nbs/core/01_points.ipynb #d9980a3a
 def show_faces(
     imgs,        # images, (height, width, 3) uint8
@@ -210,7 +216,7 @@ def show_faces(
     for k, ax in enumerate(axs.flat):
         ax.axis('off')
         if k >= len(imgs): continue
-        ax.imshow(imgs[k] if points is None else draw_points(imgs[k], points[k], scheme=scheme))
+        ax.imshow(imgs[k] if points is None else draw_points(*_enlarge(imgs[k], points[k]), scheme=scheme))
         if titles: ax.set_title(titles[k], fontsize=9, pad=2)
     fig.tight_layout(pad=.2)
     return fig
