@@ -62,7 +62,8 @@ class SceneData:
     def __len__(self): return self.n
     def __getitem__(self, k):
         scene = compose_scene(np.random.default_rng([self.seed, self.epoch, k]), *self.sources, size=self.size)
-        return TensorImage(torch.from_numpy(np.ascontiguousarray(scene.image)).permute(2, 0, 1)), torch.from_numpy(face_targets(scene))
+        image = torch.from_numpy(np.ascontiguousarray(scene.image)).permute(2, 0, 1)
+        return TensorImage(image), torch.from_numpy(face_targets(scene))
 
 # %% ../nbs/05_detect.ipynb #7671e3bb
 class FreshScenes(Callback):
@@ -76,8 +77,9 @@ def scene_dataloaders(
     bs=16,     # scenes in a batch
     workers=1, # processes that compose them, forked anew each epoch; 1 is this one
 ):
-    "fastai's DataLoaders of two `SceneData`, on the GPU if there is one; pictures become floats around 0 on the way."
-    make = partial(SceneDL, bs=bs, num_workers=workers if workers > 1 else 0, wif=partial(cv2.setNumThreads, 0), after_batch=BytesToFloat())
+    "fastai's DataLoaders of two `SceneData`, on the GPU if there is one; pictures become floats around 0."
+    make = partial(SceneDL, bs=bs, num_workers=workers if workers > 1 else 0, wif=partial(cv2.setNumThreads, 0),
+                   after_batch=BytesToFloat())
     return DataLoaders(make(train_data, shuffle=True, drop_last=True), make(valid_data), device=default_device())
 
 # %% ../nbs/05_detect.ipynb #20e78ade
@@ -100,11 +102,12 @@ class DetectorNet(nn.Module):
     ):
         super().__init__()
         blocks = _blocks(DETECTOR_TABLE)
-        self.stages = nn.ModuleList([nn.Sequential(*blocks[:5]), nn.Sequential(*blocks[5:8]), nn.Sequential(*blocks[8:])])
-        self.lateral = nn.ModuleList(nn.Sequential(nn.Conv2d(c, width, 1, bias=False), _norm(width)) for c in (32, 64, 80))
+        narrow = lambda c: nn.Sequential(nn.Conv2d(c, width, 1, bias=False), _norm(width))
+        self.stages = nn.ModuleList(nn.Sequential(*blocks[a:b]) for a, b in ((0, 5), (5, 8), (8, None)))
+        self.lateral = nn.ModuleList(map(narrow, (32, 64, 80)))
         self.smooth = nn.ModuleList(separable_conv(width) for _ in DETECTOR_STRIDES)
         self.shared, self.score, self.face = separable_conv(width), nn.Conv2d(width, 1, 1), nn.Conv2d(width, 13, 1)
-        for layer, start in ((self.score, -4.), (self.face, 0.)):                # at first: no face anywhere, of middle size
+        for layer, start in ((self.score, -4.), (self.face, 0.)):        # at first: no face anywhere, of middle size
             nn.init.normal_(layer.weight, std=.01); nn.init.constant_(layer.bias, start)
 
 # %% ../nbs/05_detect.ipynb #3072db53
@@ -193,7 +196,8 @@ def face_terms(
     got, five = decode_cells(raw[n, c], centres[c], stride)
     side, iou = truth[:, 2:3], square_iou(got, truth[:, :3])
     off = F.smooth_l1_loss(got/side, truth[:, :3]/side, beta=.1, reduction='none').sum()
-    points = F.smooth_l1_loss(five/side[..., None], truth[:, 3:13].unflatten(-1, (5, 2))/side[..., None], beta=.05, reduction='none')
+    wanted = truth[:, 3:13].unflatten(-1, (5, 2))
+    points = F.smooth_l1_loss(five/side[..., None], wanted/side[..., None], beta=.05, reduction='none')
     return iou, (1 - iou).sum() + off, points.mean((1, 2)).sum()
 
 # %% ../nbs/05_detect.ipynb #340a069a
@@ -224,8 +228,9 @@ def detector_learner(
     cbs=(),        # further callbacks
 ): # a fastai Learner
     "A detector, ready to be trained."
-    return Learner(dls, DetectorNet().to(dls.device), loss_func=detector_loss, opt_func=partial(Adam, decouple_wd=True, wd=1e-4),
-                   cbs=[FreshScenes(), GradientClip(10.), EMACallback(average), *cbs], train_bn=True)
+    adamw = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True)
+    return Learner(dls, DetectorNet().to(dls.device), loss_func=detector_loss, opt_func=adamw, wd=1e-4, train_bn=True,
+                   cbs=[FreshScenes(), GradientClip(10.), EMACallback(average), *cbs])
 
 # %% ../nbs/05_detect.ipynb #4b7bf65b
 def export_detector(
@@ -236,7 +241,8 @@ def export_detector(
     names, sides = [f'stride{s}' for s in DETECTOR_STRIDES], {0: 'n', 1: 'h', 2: 'w'}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), atomic_write(path) as part:
         warnings.simplefilter('ignore')
-        torch.onnx.export(PixelDetector(deepcopy(model).cpu()), (torch.zeros(1, 96, 160, 3, dtype=torch.uint8),), str(part), dynamo=False, opset_version=17,
+        example = torch.zeros(1, 96, 160, 3, dtype=torch.uint8)
+        torch.onnx.export(PixelDetector(deepcopy(model).cpu()), (example,), str(part), dynamo=False, opset_version=17,
                           input_names=['images'], output_names=names, dynamic_axes={'images': sides})
         part.write_bytes(seal_onnx(part.read_bytes()))
     return Path(path)
@@ -301,14 +307,16 @@ def check_training(
     out,      # ONNX file to write
     settings, # of `train_detector`
 ): # where the training's snapshot is, and its content or None
-    "Before anything is rendered: raise `InputError` for settings that cannot work, and read what an interrupted training left."
+    "Before anything is rendered: `InputError` for settings that cannot work; and what an interrupted training left."
     path = Path(f'{out}.snapshot')
     if Path(out).is_dir(): raise InputError(f'{out} is a folder: name a file, such as {Path(out)/"detector.onnx"}')
-    if settings['size'] % 32: raise InputError(f"--size {settings['size']} is no multiple of 32: give {max(settings['size']//32*32, 32)}")
-    if settings['scenes'] < settings['bs']: raise InputError(f"--scenes {settings['scenes']} is less than one batch: give at least --bs, {settings['bs']}")
+    size, scenes, bs = (settings[k] for k in ('size', 'scenes', 'bs'))
+    if size % 32: raise InputError(f'--size {size} is no multiple of 32: give {max(size//32*32, 32)}')
+    if scenes < bs: raise InputError(f'--scenes {scenes} is less than one batch: give at least --bs, {bs}')
     path.parent.mkdir(parents=True, exist_ok=True)
     return path, read_snapshot(path, settings)
 
+# %% ../nbs/05_detect.ipynb #a3a0d7ba
 def report_detector(
     path, # of `export_detector`
     data, # `SceneData` that it has not seen
@@ -316,7 +324,8 @@ def report_detector(
     "Print what a detector finds."
     precision, sides = evaluate_detector(OnnxDetector(path, threshold=.05), data)
     found = 100*(sides[:, 1] > DETECTOR_THRESHOLD).mean()
-    print(f'{path}: average precision {precision:.3f}, {found:.0f} % of {len(sides)} faces found, on {len(data)} scenes that it has not seen')
+    print(f'{path}: average precision {precision:.3f}, {found:.0f} % of {len(sides)} faces found, '
+          f'on {len(data)} scenes that it has not seen')
 
 # %% ../nbs/05_detect.ipynb #9c545f03
 def fit_detector(
@@ -330,8 +339,9 @@ def fit_detector(
     mine = [HardNegatives(photos, seed=settings['seed'])] if photos and photos.pictures else []
     cbs = [SeedEpochs(settings['seed']), *mine, SnapshotCallback(path, settings, windows)]
     try:
-        with console_progress(learn): learn.fit_one_cycle(settings['epochs'], settings['lr'], start_epoch=restore_snapshot(learn, saved), cbs=cbs)
-    except InputError as e: raise InputError(e.args[0].rpartition('\n\t')[2]) from e            # fastai has written its callback's name before
+        done = restore_snapshot(learn, saved)
+        with console_progress(learn): learn.fit_one_cycle(settings['epochs'], settings['lr'], start_epoch=done, cbs=cbs)
+    except InputError as e: raise InputError(e.args[0].rpartition('\n\t')[2]) from e     # without fastai's prefix
 
 # %% ../nbs/05_detect.ipynb #1896e367
 @cli(size=(32, 4096), lr=(1e-6, 1.), heads=(1, 1_000_000), scenes=(1, 100_000_000))
@@ -347,7 +357,7 @@ def train_detector(
     seed:int=0,        # another seed, other first weights and order
     workers:int=1,     # processes that render the heads and compose the scenes
 ):
-    "Train a face detector from nothing, export the average of its weights, and measure it on scenes that it has not seen. Interrupted, it goes on when started again."
+    "Train a face detector from nothing, export and measure it. Interrupted, it goes on when started again."
     settings = dict(epochs=epochs, scenes=scenes, heads=heads, photos=photos, size=size, bs=bs, lr=lr, seed=seed)
     snapshot, saved = check_training(out, settings)
     set_seed(seed)
