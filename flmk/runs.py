@@ -152,12 +152,13 @@ def enter_run_folder(
     if used and not saved: clear_run(checkpoint)
 
 # %% ../nbs/14_runs.ipynb #fadd1af1
+def _wrong_field(saved, kinds): return next((k for k, t in kinds.items() if not isinstance(saved.get(k), t)), None)
+
 def _check_snapshot(path, saved):
     "Raise `InputError` where a file is no snapshot, or where a field of it is missing or wrong."
     if not isinstance(saved, dict) or saved.get('format') != _format: raise InputError(f'{path} is not a {_format!r}: choose another --checkpoint, or give --overwrite')
-    kinds = dict(recipe=dict, epochs_done=int, best=float, log=list, model=dict, average=dict, optimizer=dict)
-    wrong = [k for k, t in kinds.items() if not isinstance(saved.get(k), t)]
-    if wrong: raise InputError(f'{path} has no {wrong[0]!r}, or a wrong one: delete it, and the run goes on from the one before')
+    wrong = _wrong_field(saved, dict(recipe=dict, epochs_done=int, best=float, log=list, model=dict, average=dict, optimizer=dict))
+    if wrong: raise InputError(f'{path} has no {wrong!r}, or a wrong one: delete it, and the run goes on from the one before')
 
 # %% ../nbs/14_runs.ipynb #d03cbe16
 def read_last_snapshot(
@@ -176,22 +177,33 @@ def read_last_snapshot(
     return saved
 
 # %% ../nbs/14_runs.ipynb #0b79905f
+@contextmanager
+def _say_another_model(what, advice):
+    "Raise `InputError` where weights do not fit."
+    try: yield
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as e: raise InputError(f'{what} has the weights of another model: {advice}') from e
+
+def _load_weights(model, saved):
+    "First the average's, which `EMACallback` will load from the same field, to see that they fit; then the model's own."
+    average = {k.removeprefix('module.'): v for k, v in saved['average'].items()}
+    del average['n_averaged']
+    for weights in average, saved['model']: model.load_state_dict(weights)
+
 def resume_learner(
     learn, # a new Learner
     saver, # its `CheckpointCallback`
     saved, # of `read_last_snapshot`
 ):
     "Put a snapshot into a new Learner; raises `InputError` where it is of another model."
-    try:
-        learn.model.load_state_dict(saved['model'])
+    with _say_another_model(f'the last snapshot of {saver.folder}', 'choose another --checkpoint'):
+        _load_weights(learn.model, saved)
         learn.create_opt()
         learn.opt.opt.load_state_dict({**learn.opt.opt.state_dict(), 'state': saved['optimizer']})
-    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as e: raise InputError(f'the last snapshot of {saver.folder} has the weights of another model: choose another --checkpoint') from e
     saver.best, saver.log, saver.init = saved['best'], saved['log'], saved.get('init', {})
 
 # %% ../nbs/14_runs.ipynb #c27bc433
 class SnapshotCallback(Callback):
-    "Keep one file with all that a training needs to go on, renewed after each epoch."
+    "Keep one file with all that a training needs to go on, renewed after each epoch; raises `InputError` where the loss is no number."
     order = 80                                                            # when `HardNegatives` has looked
     def __init__(self,
         path,       # of the file
@@ -200,6 +212,7 @@ class SnapshotCallback(Callback):
     ): self.path, self.settings, self.windows = path, settings, windows
 
     def after_train(self):
+        if not torch.isfinite(self.loss): raise InputError(f'the loss became {self.loss.item()} in epoch {self.epoch + 1}: try a lower --lr')
         write_checkpoint(self.path, dict(
             settings=self.settings, epochs_done=self.epoch + 1, windows=[torch.from_numpy(w) for w in self.windows],
             model=self.model.state_dict(), average=self.learn.ema.average.state_dict(), optimizer=list(self.opt.state_dict()['state'])))
@@ -211,9 +224,9 @@ def read_snapshot(
 ): # its content, or None where there is none
     "Read what a training left; raises `InputError` where it is broken, or of other settings."
     if not Path(path).exists(): return None
-    saved = read_checkpoint(path)
-    old = saved.get('settings') if isinstance(saved, dict) else None
-    if not isinstance(old, dict): raise InputError(f'{path} is no snapshot of a training: delete it to begin anew')
+    saved, kinds = read_checkpoint(path), dict(settings=dict, epochs_done=int, windows=list, model=dict, average=dict, optimizer=list)
+    if not isinstance(saved, dict) or _wrong_field(saved, kinds): raise InputError(f'{path} is no snapshot of a training: delete it to begin anew')
+    old = saved['settings']
     changed = [f'{k} was {old.get(k)}, now {v}' for k, v in settings.items() if old.get(k) != v]
     if changed: raise InputError(f'{path} was left by a training with other settings ({"; ".join(changed)}): give the same to go on, or delete it to begin anew')
     return saved
@@ -223,11 +236,12 @@ def restore_snapshot(
     learn, # a new Learner with an `EMACallback`
     saved, # of `read_snapshot`, or None
 ): # epochs done
-    "Put weights, average and optimiser into a Learner."
+    "Put weights, average and optimiser into a Learner; raises `InputError` where they are of another model."
     if not saved: return 0
-    learn.model.load_state_dict(saved['model'])
-    learn.create_opt()
-    learn.opt.load_state_dict(dict(state=to_device(saved['optimizer'], learn.dls.device), hypers=learn.opt.hypers))
+    with _say_another_model('the .snapshot beside the file to be written', 'delete it to begin anew'):
+        _load_weights(learn.model, saved)
+        learn.create_opt()
+        learn.opt.load_state_dict(dict(state=to_device(saved['optimizer'], learn.dls.device), hypers=learn.opt.hypers))
     learn.ema.saved = saved['average']
     return saved['epochs_done']
 

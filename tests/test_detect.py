@@ -39,6 +39,14 @@ def test_a_snapshot_that_cannot_be_written(tmp_path, monkeypatch):
     with pytest.raises(InputError, match='^the disk is full$'): detect.train_detector(str(tmp_path/'d.onnx'), epochs=1, scenes=8, heads=4, size=64, bs=8)
 
 
+def test_a_loss_that_is_no_number(tmp_path, monkeypatch):
+    "Neither a snapshot nor a detector of ruined weights is written."
+    loss = detect.detector_loss
+    monkeypatch.setattr(detect, 'detector_loss', lambda *args: loss(*args)*float('nan'))
+    with pytest.raises(InputError, match='^the loss became nan in epoch 1: try a lower --lr$'): detect.train_detector(str(tmp_path/'d.onnx'), epochs=1, scenes=8, heads=4, size=64, bs=8)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_refusal_is_one_line(tmp_path):
     done = train(tmp_path/'d.onnx', '--size', 100)
     assert done.returncode == 2 and done.stderr.count('\n') == 1, done.stderr

@@ -44,6 +44,8 @@ def make_inputs(folder):
     fine(call('flmk_prepare', '--source', i.source, '--data', i.data, '--size', 64))
     fine(call('flmk_train', '--data', i.data, '--checkpoint', folder/'run', *TRAIN))
     i.model = folder/'run/best_model/best.pth.tar'
+    fine(call('flmk_train', '--model', 'pfld', '--data', i.data, '--checkpoint', folder/'pfld', *TRAIN[:-1], 1))
+    i.simple = folder/'pfld/best_model/best.pth.tar'                           # its export takes half as long
     i.published = shutil.copytree(i.source/'synthetics_train', folder/'published')
     for name, points in zip(*read_annotations(i.source/'synthetics_train')):
         (i.published/name).with_suffix('.pts').write_text('version: 1\nn_points: 68\n{\n' + ''.join(f'{x + 1:.2f} {y + 1:.2f}\n' for x, y in points) + '}\n')
@@ -74,16 +76,17 @@ def commands(i, out):
         photos=('flmk_predict', i.photos, '--out', out, '--draw', '--blur', '--crop_out', out/'crops', *overwrite),
         photos_as_json=('flmk_predict', i.photos, '--out', out, '--format', 'json', *overwrite),
         video=('flmk_predict', i.clip, '--out', out, '--draw', '--blur', *overwrite),
-        export=('flmk_export', i.model, out/'a.onnx', '--images', i.source/'aflw_val'),
+        export=('flmk_export', i.simple, out/'a.onnx', '--images', i.source/'aflw_val'),
         adapt=('flmk_adapt', '--model_path', root/'landmarks.pth.tar', '--source', i.lower, '--out', out/'adapted.pth.tar'),
         relabel=('flmk.tools.relabel', root/'landmarks.pth.tar', i.lower, out),
         sigma=('flmk.sigma', out/'best.pth.tar', '--n', 60, '--workers', 1),
         record=('flmk_record', '--out', out, '--source', i.source, '--n', 24, '--size', 64, '--epochs', 1, '--per_epoch', 64, '--workers', 1),
+        detector=('flmk.detect', out/'faces.onnx', '--heads', 24, '--scenes', 48, '--epochs', 3, '--size', 96, '--bs', 8),
         demo=('flmk_demo', '--out', out, *DEMO),
         demo_on_faces=('flmk_demo', '--out', out, *DEMO))
 
 
-NAMES = [*commands(SimpleNamespace(**dict.fromkeys('source data model published photos lower clip'.split(), Path('x'))), Path('x'))]
+NAMES = [*commands(SimpleNamespace(**dict.fromkeys('source data model simple published photos lower clip'.split(), Path('x'))), Path('x'))]
 
 
 def _practice_faces(i):

@@ -10,7 +10,7 @@ from shell import call, fine
 
 from flmk.core.files import atomic_write, sweep_parts
 
-LONG = 'sigma', 'record', 'demo', 'demo_on_faces'                   # ten seconds a run: by hand
+LONG = 'sigma', 'record', 'detector', 'demo', 'demo_on_faces'                   # ten seconds a run: by hand
 NAMES = [name for name in kills.NAMES if name not in LONG]
 
 
