@@ -30,7 +30,8 @@ def output_shapes(
     "The half and the output's shape of each block, with the input's before them; equal neighbours are counted."
     shapes, hooks = [('input', 3, img_size, img_size)], []
     for half in 'early', 'late':
-        for b in network_blocks(getattr(model, half)): hooks.append(b.register_forward_hook(lambda m, x, y, half=half: shapes.append((half, *y.shape[1:]))))
+        note = lambda m, x, y, half=half: shapes.append((half, *y.shape[1:]))
+        hooks += [b.register_forward_hook(note) for b in network_blocks(getattr(model, half))]
     with torch.no_grad(): model.eval()(torch.zeros(1, 3, img_size, img_size))
     for h in hooks: h.remove()
     return [(shape, len(list(same))) for shape, same in itertools.groupby(shapes)]
@@ -45,7 +46,8 @@ def draw_network(
     for (half, c, *sides), n in output_shapes(model, img_size):
         side = sides[-1] if sides else 1
         w, h = np.log2(c)*.1, side**.5
-        ax.add_patch(plt.Rectangle((at + (1.15 - w)/2, -h/2), w, h, color=dict(input='#bbb', early='#4a90c2', late='#e8963a')[half]))
+        colour = dict(input='#bbb', early='#4a90c2', late='#e8963a')[half]
+        ax.add_patch(plt.Rectangle((at + (1.15 - w)/2, -h/2), w, h, color=colour))
         ax.text(at + .57, -6.5, f'{c} x {side}²' if sides else c, ha='center', va='top', fontsize=9)
         if n > 1: ax.text(at + .57, h/2 + .3, f'{n} blocks', ha='center', fontsize=9)
         at += 1.15
@@ -62,9 +64,11 @@ def draw_graph(
     texts = {}
     for text, (x, y) in places.items():
         name, words = text.split(' ', 1)
-        texts[name] = ax.text(x, -y, words.replace('|', '\n'), ha='center', va='center', fontsize=9, bbox=dict(boxstyle='round', fc='#e6eef5', ec='#4a90c2'))
+        box = dict(boxstyle='round', fc='#e6eef5', ec='#4a90c2')
+        texts[name] = ax.text(x, -y, words.replace('|', '\n'), ha='center', va='center', fontsize=9, bbox=box)
     for arrow in arrows.split():
         a, b = (texts[name] for name in arrow.split('>'))
-        ax.annotate('', b.get_position(), a.get_position(), arrowprops=dict(arrowstyle='-|>', color='#888', patchA=a.get_bbox_patch(), patchB=b.get_bbox_patch()))
+        arrow = dict(arrowstyle='-|>', color='#888', patchA=a.get_bbox_patch(), patchB=b.get_bbox_patch())
+        ax.annotate('', b.get_position(), a.get_position(), arrowprops=arrow)
     xs, ys = zip(*places.values())
     ax.set(xlim=(min(xs) - .6, max(xs) + .6), ylim=(-max(ys) - .6, .6 - min(ys))); ax.axis('off'); fig.tight_layout(pad=.1)

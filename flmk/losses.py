@@ -88,7 +88,8 @@ class LandmarkLoss:
     ):
         name = 'log_l2' if name == 'log_l1' else name                    # its name in older files
         if name not in LOSSES: raise InputError(f'there is no loss {name!r}: choose one of {", ".join(LOSSES)}')
-        if openings and scheme.n_points != N_POINTS: raise InputError(f'openings are of the {N_POINTS} points; these faces have {scheme.n_points}: leave --openings out')
+        if openings and scheme.n_points != N_POINTS:
+            raise InputError(f'openings are of the {N_POINTS} points; these faces have {scheme.n_points}: leave --openings out')
         self.name, self.per_point, self.reduction = name, LOSSES[name], 'mean'
         self.pairs = [(weight, pairs) for weight, pairs in ((openings, OPENINGS), (edges, contour_edges(scheme))) if weight]
 

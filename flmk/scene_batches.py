@@ -78,7 +78,8 @@ def find_in_memory(
     threshold=.15,     # least score
 ): # (n, 15) of `decode_map`, the best score first
     "The faces of a picture by a network that has not been exported."
-    with torch.no_grad(): maps = PixelDetector(model)(torch.from_numpy(pad_image(image))[None].to(next(model.parameters()).device))
+    pixels = torch.from_numpy(pad_image(image))[None].to(next(model.parameters()).device)
+    with torch.no_grad(): maps = PixelDetector(model)(pixels)
     return suppress_overlaps(decode_maps([m[0].cpu().numpy() for m in maps], threshold))
 
 # %% ../nbs/18_scene_batches.ipynb #bf3ea882

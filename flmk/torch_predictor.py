@@ -37,7 +37,7 @@ def points_and_spread(
     early = model.early(x)
     if isinstance(model.late, SoftArgmaxHead): return map_moments(*model.late.probabilities(early))
     points = model.late(early)
-    return points.unflatten(-1, (-1, 2)), points[:, ::2]*float('nan')    # no new tensor: exported, it keeps a free batch size
+    return points.unflatten(-1, (-1, 2)), points[:, ::2]*float('nan')   # no new tensor: exported, n stays free
 
 # %% ../nbs/20_torch_predictor.ipynb #cebf86d5
 def fuse_bn(
@@ -53,7 +53,7 @@ def fuse_bn(
 
 # %% ../nbs/20_torch_predictor.ipynb #26af1a69
 class HeadCorrection(nn.Module):
-    "What `flmk_adapt` has learned: moves points (n, 68, 2) in the head's own frame, the same in NumPy as `flmk.tools.adapt.correct_points`."
+    "What `flmk_adapt` has learned: moves points (n, 68, 2) in the head's frame, as `flmk.tools.adapt.correct_points`."
     def __init__(self,
         adaptation:dict, # of a model's file: offset (68, 3), and weight (207, 204) or None
     ):
@@ -62,7 +62,8 @@ class HeadCorrection(nn.Module):
         reference = reference - reference.mean(0)
         weight = adaptation['weight']
         if weight is None: weight = torch.zeros(0, 3*N_POINTS)
-        for k, v in dict(reference=reference, inverse=torch.linalg.pinv(reference).T, offset=adaptation['offset'], weight=weight).items():
+        inverse, offset = torch.linalg.pinv(reference).T, adaptation['offset']
+        for k, v in dict(reference=reference, inverse=inverse, offset=offset, weight=weight).items():
             self.register_buffer(k, torch.as_tensor(v).float())
 
 # %% ../nbs/20_torch_predictor.ipynb #cacb74ed
@@ -96,10 +97,10 @@ def forward(self:HeadCorrection, points):
 
 # %% ../nbs/20_torch_predictor.ipynb #5bcc405e
 class PixelModel(nn.Module):
-    "Pixels (n, 3, S, S), 0 to 255 -> points (n, 68, 2) and sigma (n, 68) in pixels: normalisation before a model, decoding behind it."
+    "Pixels (n, 3, S, S), 0 to 255 -> points (n, 68, 2) and sigma (n, 68) in pixels: what is around a model."
     def __init__(self,
         model:LandmarkNet, # in evaluation mode
-        info:dict,         # what its file says: img_size, mean, std, and sigma_calibration where it was calibrated, adaptation where it was adapted
+        info:dict,         # what its file says: img_size, mean, std, perhaps sigma_calibration and adaptation
     ):
         super().__init__()
         self.model, self.img_size = model, info['img_size']

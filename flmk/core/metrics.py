@@ -14,7 +14,7 @@ from .points import REGIONS
 def nme(
     pred,     # (..., 68, 2) predicted points, array or tensor
     true,     # (..., 68, 2) true points in the same unit
-    size=384, # what the distance is divided by: the image's side in that unit (2 for normalised coordinates), or an array (...), one length a face
+    size=384, # what the distance is divided by: the image's side (2 for normalised coordinates), or (...), one length a face
 ): # (...) the error of each face, in percent of `size`
     "Normalised mean error: the mean distance over the points, in percent of the image's side or of another length."
     return ((pred - true)**2).sum(-1).__pow__(.5).mean(-1)*100 / size

@@ -42,7 +42,8 @@ def box_normalise(
     "Centre points on their bounding box and divide by its longer side; NaN where all points coincide."
     points = np.asarray(points)
     low, high = points.min(-2, keepdims=True), points.max(-2, keepdims=True)
-    with np.errstate(invalid='ignore', divide='ignore'): return (points - (low + high)/2) / (high - low).max(-1, keepdims=True)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return (points - (low + high)/2) / (high - low).max(-1, keepdims=True)
 
 # %% ../../nbs/core/04_pose.ipynb #5bb24331
 def _inverse(shape): return np.linalg.pinv(shape.astype(float) - shape.mean(0)).T      # X+, (68, 3), blind to shifts
