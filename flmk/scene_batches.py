@@ -79,7 +79,8 @@ def find_in_memory(
 ): # (n, 15) of `decode_map`, the best score first
     "The faces of a picture by a network that has not been exported."
     pixels = torch.from_numpy(pad_image(image))[None].to(next(model.parameters()).device)
-    with torch.no_grad(): maps = PixelDetector(model)(pixels)
+    # photographs have many sizes: cuDNN must not look for its fastest kernels anew for each
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, benchmark=False): maps = PixelDetector(model)(pixels)
     return suppress_overlaps(decode_maps([m[0].cpu().numpy() for m in maps], threshold))
 
 # %% ../nbs/18_scene_batches.ipynb #bf3ea882
