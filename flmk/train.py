@@ -30,14 +30,14 @@ from .data import face_dataloaders
 from .losses import LandmarkLoss
 from .model_file import read_checkpoint, read_model_file
 from .models import create_model, MODELS, WithAuxiliary
-from .runs import (CheckpointCallback, console_progress, distributed_context, enter_run_folder, leave_distributed, loggers, read_last_snapshot, resume_learner, SeedEpochs,
-                       start_from, StopOnNaNLoss)
+from .runs import (CheckpointCallback, console_progress, distributed_context, enter_run_folder, leave_distributed,
+                       loggers, read_last_snapshot, resume_learner, SeedEpochs, start_from, StopOnNaNLoss)
 
 # %% ../nbs/02_train.ipynb #7139af9e
 @dataclass
 class Recipe:
     "Settings of a training; the same recipe on the same data gives the same model."
-    model:str='mobilenet_v3_small_integral' # pfld, mobilenet_v3_small, mobilenet_v3_large, shufflenet_v2_x1_5, or a MobileNet with _integral
+    model:str='mobilenet_v3_small_integral' # one of flmk.models.MODELS, such as pfld or mobilenet_v3_large_integral
     img_size:int=112               # side of the images that the model gets, in pixels
     loss:str='log_l2'              # one of pfld, l2, smooth_l1, wing, log_l2
     auxiliary:bool=False           # train with the auxiliary net and its angle weights; always on for the loss pfld
@@ -70,7 +70,8 @@ def _check_recipe(r):
 # %% ../nbs/02_train.ipynb #b49d4b46
 PRESETS = dict(
     small=Recipe(),
-    challenge=Recipe('mobilenet_v3_large_integral', img_size=160, epochs=60, per_epoch=99_756, bs=256, lr=8e-3, average=.01))
+    challenge=Recipe('mobilenet_v3_large_integral', img_size=160, epochs=60, per_epoch=99_756, bs=256, lr=8e-3,
+                     average=.01))
 
 def preset_recipe(
     preset:str, # one of PRESETS
@@ -101,8 +102,9 @@ def recipe_dataloaders(
     "DataLoaders as a recipe wants them; several processes share its batches."
     extra, n = [recipe.extra] if recipe.extra else [], max(1, num_distrib())
     if recipe.bs % n: raise InputError(f'--bs {recipe.bs} cannot be shared by {n} processes: give a multiple of {n}')
-    return face_dataloaders(data, recipe.img_size, recipe.bs//n, AugmentConfig().scaled(recipe.strength), recipe.per_epoch, recipe.limit,
-                            extra, [1 - recipe.share, recipe.share] if extra else None, angles=recipe.auxiliary)
+    strength, shares = AugmentConfig().scaled(recipe.strength), [1 - recipe.share, recipe.share] if extra else None
+    return face_dataloaders(data, recipe.img_size, recipe.bs//n, strength, recipe.per_epoch, recipe.limit,
+                            extra, shares, angles=recipe.auxiliary)
 
 # %% ../nbs/02_train.ipynb #f9cc47c0
 def face_learner(
@@ -115,9 +117,11 @@ def face_learner(
     model = create_model(recipe.model, recipe.img_size, dls.scheme.n_points)
     if recipe.auxiliary: model = WithAuxiliary(model, recipe.img_size)
     model.to(dls.device, memory_format=torch.channels_last)
+    loss = LandmarkLoss(recipe.loss, recipe.openings, recipe.edges, dls.scheme)
+    adamw = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True)
     cbs = [GradientClip(1.)] + [MixedPrecision(AMPMode.BF16)]*(dls.device.type == 'cuda')
-    return Learner(dls, model, loss_func=LandmarkLoss(recipe.loss, recipe.openings, recipe.edges, dls.scheme), opt_func=partial(OptimWrapper, opt=torch.optim.AdamW, fused=True),
-                   lr=recipe.lr, wd=recipe.wd, metrics=[nme_metric], cbs=cbs, path=path)
+    return Learner(dls, model, loss_func=loss, opt_func=adamw, lr=recipe.lr, wd=recipe.wd, metrics=[nme_metric],
+                   cbs=cbs, path=path)
 
 # %% ../nbs/02_train.ipynb #73cafae4
 def _floats(model): return [t.detach() for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
@@ -149,7 +153,7 @@ class EMACallback(Callback):
 # %% ../nbs/02_train.ipynb #edb9f754
 @patch
 def before_validate(self:EMACallback):
-    if num_distrib() > 1:                                             # each process met other faces: the statistics of the first count
+    if num_distrib() > 1:                  # each process met other faces: the statistics of the first count
         for b in self.average.buffers(): torch.distributed.broadcast(b, 0)
     self.trained, self.learn.model = self.model, self.average.module
 
@@ -160,9 +164,11 @@ def after_validate(self:EMACallback): self.learn.model = self.trained
 def _fit(learn, recipe, start, cbs):
     "One cycle, from an epoch on."
     stop = StopOnNaNLoss()
+    cbs = [SeedEpochs(recipe.seed), stop, *cbs]
     try:
-        with console_progress(learn), distributed_context(learn): learn.fit_one_cycle(recipe.epochs, recipe.lr, pct_start=.1, start_epoch=start, cbs=[SeedEpochs(recipe.seed), stop, *cbs])
-    except InputError as e: raise InputError(e.args[0].rpartition('\n\t')[2]) from e            # fastai has written its callback's name before
+        with console_progress(learn), distributed_context(learn):
+            learn.fit_one_cycle(recipe.epochs, recipe.lr, pct_start=.1, start_epoch=start, cbs=cbs)
+    except InputError as e: raise InputError(e.args[0].rpartition('\n\t')[2]) from e     # without fastai's prefix
     stop.check()
 
 # %% ../nbs/02_train.ipynb #e4faeef2
@@ -219,7 +225,7 @@ def flmk_train(
     preset:str='small',            # one of small, challenge (99,756 images and a GPU); the options below change it
     resume:bool=False,             # go on from the last snapshot, if there is one
     overwrite:bool=False,          # begin anew in a folder that holds a run; its best model is kept as best_1.pth.tar
-    init:str=None,                 # start from a saved model's weights, as far as they fit, and with its network and input size where --model and --img_size are not given; it may have other points
+    init:str=None,                 # a saved model to start from: its weights, and its network and size if not given
     keep:int=0,                    # snapshots to keep, one an epoch; 0 keeps all
     log_to:str=None,               # log elsewhere too: tensorboard
     **kwargs,                      # fields of Recipe
