@@ -70,8 +70,8 @@ def _check_recipe(r):
 # %% ../nbs/02_train.ipynb #b49d4b46
 PRESETS = dict(
     small=Recipe(),
-    challenge=Recipe('mobilenet_v3_large_integral', img_size=160, epochs=60, per_epoch=99_756, bs=256, lr=8e-3,
-                     average=.01))
+    challenge=Recipe('mobilenet_v3_large_x1_5_integral_stride4', img_size=160, epochs=24, per_epoch=99_756, bs=256,
+                     openings=1, edges=1))
 
 def preset_recipe(
     preset:str, # one of PRESETS
