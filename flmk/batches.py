@@ -123,7 +123,7 @@ def copy_images(
     "The images of folders one after the other in one tensor."
     first = np.cumsum([0, *(len(f.images) for f in folders)]).tolist()
     images = torch.empty(first[-1], *folders[0].images.shape[1:], dtype=torch.uint8, device=device)
-    for f, a, b in zip(folders, first, first[1:]): images[a:b] = torch.from_numpy(f.images)
+    for f, a, b in zip(folders, first, first[1:]): images[a:b] = torch.tensor(f.images)      # `from_numpy` warns of a memory map that is read only
     return images, {id(f): a for f, a in zip(folders, first)}
 
 # %% ../nbs/16_batches.ipynb #c4320888

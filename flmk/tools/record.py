@@ -124,7 +124,7 @@ def faces_by_epoch(
     epochs:int, # of the training
 ): # how many of the faces an epoch draws from
     "As many more in each epoch, until all are there."
-    return min(n, math.ceil(n*(epoch + 1)/(.75*epochs)))
+    return min(n, math.ceil(2*n*(epoch + 1)/epochs))
 
 # %% ../../nbs/tools/09_record.ipynb #abb5a0f8
 class FillFaces(Callback):
@@ -171,7 +171,7 @@ def draw_curve(
 
 # %% ../../nbs/tools/09_record.ipynb #f8252c14
 RECORD = Recipe('mobilenet_v3_small_integral', img_size=128, strength=.15, lr=8e-3, average=.04, edges=1.)
-GPU_RECORD = replace(RECORD, bs=128, lr=1.6e-2)
+GPU_RECORD = replace(RECORD, bs=96, lr=1.4e-2)
 SIZES = 64, 96, 128, 128, 128, 128, 128  # of the images, in pixels, from the first epochs to the last
 
 # %% ../../nbs/tools/09_record.ipynb #567ad203
@@ -236,12 +236,13 @@ def flmk_record(
     require_embree()
     clock = StageClock(time.time() - time.process_time() if is_cli(flmk_record) else None)      # loading takes one core's time
     gpu, train = default_device().type == 'cuda', FaceArrays(CHALLENGE_SETS['synthetics_train'], n, size)
-    recipe = replace(GPU_RECORD if gpu else RECORD, epochs=epochs, per_epoch=per_epoch, seed=seed)
+    recipe, sizes = (GPU_RECORD, SIZES[-1:]) if gpu else (RECORD, SIZES)
+    recipe = replace(recipe, epochs=epochs, per_epoch=per_epoch, seed=seed)
     first = faces_by_epoch(n, 0, epochs) if gpu else n                                          # what is not rendered first comes beside the training
     with closing(render_ahead(seed + 1, n, size, workers)) as rendered:
         with clock.stage('render'): train.fill(progress(rendered, first, 'rendering'), first)
         with clock.stage('prepare the judges'): valid, judges = judging_faces(source, out, recipe.img_size)
-        with clock.stage('train'): model, points = train_record(train, rendered, valid, recipe, SIZES, clock)
+        with clock.stage('train'): model, points = train_record(train, rendered, valid, recipe, sizes, clock)
     path = save_model(Path(out)/'best.pth.tar', model, recipe.model, recipe.img_size, points[-1][1])
     write_report(out, clock, points, recipe, f'{n} rendered faces of {size} px, judged by {judges}')
     print(f'{path}: NME {points[-1][1]:.2f} % by {judges}, {clock.total()/60:.2f} minutes')
