@@ -306,3 +306,10 @@ def test_a_pipe_that_is_closed(tmp_path, format):
     job.stdout.close()
     said = job.stderr.read()
     assert job.wait(120) == 141 and said == '', said
+
+
+def test_memory_that_pytorch_does_not_get(tmp_path):
+    "As of `--bs` and `--img_size` too large for the machine: PyTorch's error is no MemoryError."
+    script = tmp_path/'too_much.py'
+    script.write_text("import torch\nfrom flmk.core.files import cli\n@cli\ndef too_much(): torch.empty(1 << 60, dtype=torch.uint8)\nif __name__ == '__main__': too_much()\n")
+    refused(subprocess.run([sys.executable, script], capture_output=True, text=True, env=os.environ | dict(PYTHONPATH=str(root))), 'there is not enough memory')

@@ -99,6 +99,15 @@ def _name_ranges(func, ranges):
         return p.replace(annotation=Param(doc.docment, doc.anno))
     return sig.replace(parameters=[named(p) for p in sig.parameters.values()])
 
+# %% ../../nbs/core/00_files.ipynb #7c4f910d
+def _lacks_memory(e):
+    "PyTorch has errors of its own for it: `OutOfMemoryError` of a GPU, and a plain RuntimeError."
+    return isinstance(e, MemoryError) or type(e).__name__ == 'OutOfMemoryError' or isinstance(e, RuntimeError) and "can't allocate memory" in str(e)
+
+def _user_can_mend(e):
+    if isinstance(e, ModuleNotFoundError): return bool(missing_extra(e))
+    return isinstance(e, (InputError, KeyboardInterrupt, OSError)) or _lacks_memory(e)
+
 # %% ../../nbs/core/00_files.ipynb #cb2fd739
 def _exit_with_line(name, e):
     "Say in one line what stopped a command, and leave with the exit status for it."
@@ -107,7 +116,7 @@ def _exit_with_line(name, e):
         sys.exit(141)
     if isinstance(e, KeyboardInterrupt): line, status = 'interrupted', 130
     elif isinstance(e, ModuleNotFoundError): line, status = missing_extra(e), 2
-    elif isinstance(e, MemoryError): line, status = 'there is not enough memory: give smaller numbers, or close other programs', 2
+    elif _lacks_memory(e): line, status = 'there is not enough memory: give smaller numbers, or close other programs', 2
     else: line, status = explain_os_error(e) if isinstance(e, OSError) else e, 2
     print(f'{name}: {line}', file=sys.stderr)
     sys.exit(status)
@@ -127,9 +136,8 @@ def cli(
             for k, v in sig.bind(*args, **kwargs).arguments.items():
                 if k in ranges: check_range(k, v, *ranges[k])
             result = func(*args, **kwargs)
-        except (InputError, KeyboardInterrupt, OSError, MemoryError, ModuleNotFoundError) as e:
-            ours = isinstance(e, ModuleNotFoundError) and not missing_extra(e)
-            if ours or not is_cli(command): raise        # a fault of ours, or called from Python
+        except (Exception, KeyboardInterrupt) as e:
+            if not (_user_can_mend(e) and is_cli(command)): raise    # a fault of ours, or called from Python
             _exit_with_line(func.__name__, e)
         return None if is_cli(command) else result       # a shell would take it for the exit status
     if ranges: _f.__signature__, _f.__annotations__ = _name_ranges(func, ranges), {}
