@@ -43,7 +43,7 @@ docs: install
 # to know of them. MODEL is an ONNX file of flmk_export, or a saved model.
 SITE ?= web/dist
 PORT ?= 8000
-MODEL ?= flmk/assets/landmarks.onnx
+MODEL ?= flmk/assets/landmarks_small.onnx
 ORT := web/node_modules/onnxruntime-web/dist
 
 web: site

@@ -109,7 +109,7 @@ def album(tmp_path_factory):
     sketch_challenge(folder/'data', 2, 2, 60, size=128)
     (folder/'data/aflw_test').rename(folder/'crops')
     (folder/'crops/zz.jpg').write_bytes(b'')
-    shutil.copy(root/'flmk/assets/landmarks.onnx', folder/'model.onnx')
+    shutil.copy(root/'flmk/assets/landmarks_small.onnx', folder/'model.onnx')
     done = predict(folder, 'local')
     assert done.returncode == 2 and 'zz.jpg' in done.stderr, done.stderr
     return folder

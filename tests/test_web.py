@@ -148,7 +148,7 @@ def same_faces(page, faces, most, name=''):
         apart = np.abs(got - np.column_stack([want.points, want.sigma])).max()
         assert apart < most, (name, apart)
 
-def by_python(path, **kw): return flmk.predict(path, detector=FaceDetector('rendered'), **kw)
+def by_python(path, **kw): return flmk.predict(path, 'small', FaceDetector('rendered'), **kw)
 
 def angles(page):
     text = [page.locator(f'#{a}').text_content() for a in ('pitch', 'yaw', 'roll')]
@@ -205,10 +205,10 @@ def test_four_turns(visit, tmp_path):
     cutouts, backgrounds = render_cutouts(20, 78), render_backgrounds(5, 78)
     for k in range(400):
         image = np.ascontiguousarray(sample_portrait(np.random.default_rng([78, k]), cutouts, backgrounds)[0])
-        faces, detector = flmk.predict(image), FaceDetector()
+        faces, detector = flmk.predict(image, 'small'), FaceDetector()
         detector.any_rotation = False
-        if not faces or flmk.predict(image, detector=detector): continue
-        best = np.sort(weigh_boxes(flmk.load_predictor(), detector, image)[1])[::-1]
+        if not faces or flmk.predict(image, 'small', detector): continue
+        best = np.sort(weigh_boxes(flmk.load_predictor('small'), detector, image)[1])[::-1]
         if best[0] - best[1] > .1: break                                       # no tie, which rounding would decide
     else: pytest.skip('none of 400 scenes has such a face')
     Image.fromarray(image).save(tmp_path/'hard.png')
@@ -266,7 +266,7 @@ def test_square(visit, images):
     page.locator('#frame').focus()
     for key in ('ArrowRight', 'Shift+ArrowDown', '-'): page.keyboard.press(key)
     said(page, 'square of 290 pixels at 48, 55:')
-    points, sigma = predict_crops(flmk.load_predictor(), Crop(read_image(images/'face.png'), (48, 55, 290)), flip=True)
+    points, sigma = predict_crops(flmk.load_predictor('small'), Crop(read_image(images/'face.png'), (48, 55, 290)), flip=True)
     assert np.abs(numbers(page)[0] - np.column_stack([points, sigma])).max() < .5
     page.get_by_role('button', name='Fit to the points').click()
     sync.expect(page.locator('#status')).not_to_have_text(re.compile('square of 290'))

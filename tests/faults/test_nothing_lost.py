@@ -17,7 +17,7 @@ from shell import call, fine, refused
 
 from flmk.commands import COMMANDS
 
-LANDMARKS = root/'flmk/assets/landmarks.onnx'
+LANDMARKS = root/'flmk/assets/landmarks_small.onnx'
 
 
 def test_a_slip_costs_no_run(run, data, tmp_path):

@@ -21,7 +21,7 @@ from flmk.core.files import InputError, locked_folder
 from flmk.core.solution import write_solution
 from flmk.model_file import read_checkpoint
 
-LANDMARKS = root/'flmk/assets/landmarks.onnx'
+LANDMARKS = root/'flmk/assets/landmarks_small.onnx'
 is_root = os.geteuid() == 0
 
 
