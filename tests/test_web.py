@@ -148,7 +148,7 @@ def same_faces(page, faces, most, name=''):
         apart = np.abs(got - np.column_stack([want.points, want.sigma])).max()
         assert apart < most, (name, apart)
 
-def by_python(path, **kw): return flmk.predict(path, 'small', FaceDetector('rendered'), **kw)
+def by_python(path, model='small'): return flmk.predict(path, model, FaceDetector('rendered'))
 
 def angles(page):
     text = [page.locator(f'#{a}').text_content() for a in ('pitch', 'yaw', 'roll')]
