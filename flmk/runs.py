@@ -215,7 +215,7 @@ class SnapshotCallback(Callback):
         if not torch.isfinite(self.loss): raise InputError(f'the loss became {self.loss.item()} in epoch {self.epoch + 1}: try a lower --lr')
         write_checkpoint(self.path, dict(
             settings=self.settings, epochs_done=self.epoch + 1, windows=[torch.from_numpy(w) for w in self.windows],
-            model=self.model.state_dict(), average=self.learn.ema.average.state_dict(), optimizer=list(self.opt.state_dict()['state'])))
+            model=self.model.state_dict(), average=self.learn.ema.average.state_dict(), optimizer=self.opt.opt.state_dict()['state']))
 
 # %% ../nbs/14_runs.ipynb #0a7d5af3
 def read_snapshot(
@@ -224,7 +224,7 @@ def read_snapshot(
 ): # its content, or None where there is none
     "Read what a training left; raises `InputError` where it is broken, or of other settings."
     if not Path(path).exists(): return None
-    saved, kinds = read_checkpoint(path), dict(settings=dict, epochs_done=int, windows=list, model=dict, average=dict, optimizer=list)
+    saved, kinds = read_checkpoint(path), dict(settings=dict, epochs_done=int, windows=list, model=dict, average=dict, optimizer=dict)
     if not isinstance(saved, dict) or _wrong_field(saved, kinds): raise InputError(f'{path} is no snapshot of a training: delete it to begin anew')
     old = saved['settings']
     changed = [f'{k} was {old.get(k)}, now {v}' for k, v in settings.items() if old.get(k) != v]
@@ -241,7 +241,7 @@ def restore_snapshot(
     with _say_another_model('the .snapshot beside the file to be written', 'delete it to begin anew'):
         _load_weights(learn.model, saved)
         learn.create_opt()
-        learn.opt.load_state_dict(dict(state=to_device(saved['optimizer'], learn.dls.device), hypers=learn.opt.hypers))
+        learn.opt.opt.load_state_dict({**learn.opt.opt.state_dict(), 'state': saved['optimizer']})
     learn.ema.saved = saved['average']
     return saved['epochs_done']
 
