@@ -13,7 +13,7 @@ from flmk.core.points import FLIP_ORDER
 from flmk.render.write import flmk_faces
 
 root = Path(__file__).parent.parent
-MODEL, SIZE = root/'landmarks.pth.tar', 96
+MODEL, SIZE = root/'landmarks_small.pth.tar', 96
 
 
 def call(name, *args): return subprocess.run([str(Path(sys.executable).with_name(name)), *map(str, args)], capture_output=True, text=True)

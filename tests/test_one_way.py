@@ -40,8 +40,8 @@ def faces(tmp_path_factory):
 def models(tmp_path_factory):
     "For 128 px: sides of 384 and 640 are whole multiples of it, and then each way to reduce a picture is a mean over whole squares."
     onnx = tmp_path_factory.mktemp('onnx')/'landmarks.onnx'
-    flmk_export(root/'landmarks.pth.tar', onnx, images=None)
-    return root/'landmarks.pth.tar', onnx
+    flmk_export(root/'landmarks_small.pth.tar', onnx, images=None)
+    return root/'landmarks_small.pth.tar', onnx
 
 
 def by_eval(model, folder, flip, out):

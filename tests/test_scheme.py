@@ -201,20 +201,20 @@ def test_the_68_write_what_they_wrote_before(faces, tmp_path):
     assert set(json.loads((tmp_path/'data/AFLW_train_data/prepared.json').read_text())) == {'version', 'annot_sha256', 'size'}
     save_model(tmp_path/'m.pth.tar', create_model('pfld', 64), 'pfld', 64)
     assert 'scheme' not in read_checkpoint(tmp_path/'m.pth.tar') and load_model(tmp_path/'m.pth.tar')[1]['scheme'] == IBUG68
-    for name in 'best.pth.tar', 'best_rendered.pth.tar', 'landmarks.pth.tar': assert load_model(Path(__file__).parent.parent/name)[1]['scheme'] == IBUG68
+    for name in 'best.pth.tar', 'best_rendered.pth.tar', 'landmarks_small.pth.tar': assert load_model(Path(__file__).parent.parent/name)[1]['scheme'] == IBUG68
 
 
 def test_going_on_from_other_points(trained, faces, tmp_path, capsys):
     "From the shipped 68: every layer but the last, whose rows are taken for the points that are among the 68; and it is written down."
     n, tmp, _ = trained
     root = Path(__file__).parent.parent
-    recipe = Recipe(load_model(root/'landmarks.pth.tar')[1]['model'], 96, epochs=2, per_epoch=32, bs=16, lr=1e-5)
-    train(recipe, tmp/'data', tmp_path/'run', init=root/'landmarks.pth.tar', cbs=[_Stop(1)])
+    recipe = Recipe(load_model(root/'landmarks_small.pth.tar')[1]['model'], 96, epochs=2, per_epoch=32, bs=16, lr=1e-5)
+    train(recipe, tmp/'data', tmp_path/'run', init=root/'landmarks_small.pth.tar', cbs=[_Stop(1)])
     said = capsys.readouterr().out
     assert f'{ {5: 5, 98: 68, 106: 0}[n]} of {n} points taken from iBUG 68' in said and 'learned anew: late.maps.' in said
-    train(recipe, tmp/'data', tmp_path/'run', init=root/'landmarks.pth.tar', resume=True)       # after an interruption it still knows
+    train(recipe, tmp/'data', tmp_path/'run', init=root/'landmarks_small.pth.tar', resume=True)       # after an interruption it still knows
     settings = load_model(tmp_path/'run/best_model/best.pth.tar')[1]['settings']
-    assert settings['init'] == 'landmarks.pth.tar' and settings['init_checksum'] == load_model(root/'landmarks.pth.tar')[1]['checksum']
+    assert settings['init'] == 'landmarks_small.pth.tar' and settings['init_checksum'] == load_model(root/'landmarks_small.pth.tar')[1]['checksum']
     assert len(settings['init_new_layers']) == 1 and settings['init_new_layers'][0].startswith('late.maps.') and settings['epochs_done'] >= 1
     assert (tmp_path/'run/best_model/best.md').read_text().count('init_checksum') == 1
     if n == 5:                                                                                      # hardly trained, it still knows the corners of the eyes

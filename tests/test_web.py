@@ -439,7 +439,7 @@ def test_adapted(visit, site, images, tmp_path):
     made = [render_face(31, k, 200) for k in range(24)]
     for k, (image, _) in enumerate(made): Image.fromarray(image).save(folder/f'{k:02}.png')
     write_annotations(folder, [f'{k:02}.png' for k in range(24)], np.stack([p + [0, 6] for _, p in made]))
-    flmk_adapt(root/'landmarks.pth.tar', folder, tmp_path/'adapted.pth.tar')
+    flmk_adapt(root/'landmarks_small.pth.tar', folder, tmp_path/'adapted.pth.tar')
     flmk_export(tmp_path/'adapted.pth.tar', tmp_path/'adapted.onnx', images=None)
     other = tmp_path/'site'; shutil.copytree(site, other)
     shutil.copy(tmp_path/'adapted.onnx', other/'landmarks.onnx')
