@@ -13,7 +13,7 @@ import numpy as np
 
 from .core.files import InputError, read_image, read_regular
 from .inference.faces import FaceDetector
-from .inference.landmarks import default_model, OnnxPredictor
+from .inference.landmarks import default_model, MODEL_ASSETS, OnnxPredictor
 from .inference.photos import draw_faces, predict_photo
 from .inference.tables import Face
 
@@ -22,7 +22,7 @@ def load_predictor(
     path=None, # file of `flmk_export`, or a saved model of `flmk_train`; None is the model inside the package, 'small' the smaller one
 ): # `OnnxPredictor` or `flmk.torch_predictor.TorchPredictor`: both are called alike
     "Load either kind of model; raises `InputError` where it is neither."
-    if path is None or path == 'small': return default_model(path == 'small')
+    if path in MODEL_ASSETS: return default_model(path)
     with read_regular(path) as f: start = f.read(2)
     if start != b'PK' and '.pth' not in Path(path).suffixes: return OnnxPredictor(path)
     from flmk.torch_predictor import TorchPredictor                 # here, so that an ONNX file is read without PyTorch

@@ -23,7 +23,7 @@ from ..core.files import atomic_write, cli, IMAGE_SUFFIXES, InputError, progress
 from ..core.rows import to_csv, to_markdown
 from ..inference.detector import DETECTOR_ASSET, OnnxDetector
 from ..inference.faces import DETECTOR_THRESHOLD, FaceDetector
-from ..inference.landmarks import MODEL_ASSET, OnnxPredictor, SMALL_MODEL_ASSET
+from ..inference.landmarks import MODEL_ASSETS, OnnxPredictor
 from ..inference.photos import predict_boxes, predict_photo
 from ..predictor import load_predictor
 from . import other_finders
@@ -65,7 +65,7 @@ def load_model(
     path=None, # landmark network, as of `load_predictor`
 ): # as of `load_predictor`
     "A landmark network, an ONNX file on one thread: a second one that waits in a spinning loop is paid for, too."
-    path = {None: MODEL_ASSET, 'small': SMALL_MODEL_ASSET}.get(path, path)
+    path = MODEL_ASSETS.get(path, path)
     return OnnxPredictor(path, 1) if str(path).endswith('.onnx') else load_predictor(path)
 
 def load_search(
