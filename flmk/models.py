@@ -6,7 +6,7 @@
 __all__ = ['MEAN_FACE', 'MODELS', 'plain_tensor', 'LandmarkNet', 'count_parameters', 'init_to_mean_face', 'constant_baselines',
            'MultiScaleHead', 'pfld', 'mobilenet_v3_small', 'mobilenet_v3_large', 'shufflenet_v2_x1_5_net',
            'grid_coords', 'SoftArgmaxHead', 'mobilenet_v3_small_integral', 'mobilenet_v3_large_integral',
-           'create_model', 'multiply_adds', 'AuxiliaryNet', 'WithAuxiliary']
+           'shufflenet_v2_x1_5_integral', 'create_model', 'multiply_adds', 'AuxiliaryNet', 'WithAuxiliary']
 
 # %% ../nbs/01_models.ipynb #69b69eda
 from functools import partial
@@ -229,6 +229,16 @@ def mobilenet_v3_large_integral(
     early, *stages = [nn.Sequential(*blocks[a:b]) for a, b in zip([0, *ends], ends)]
     return LandmarkNet(early, SoftArgmaxHead(stages, [blocks[b - 1].out_channels for b in ends], width, finer, **head))
 
+# %% ../nbs/01_models.ipynb #c4497ec5
+def shufflenet_v2_x1_5_integral(
+    img_size:int, # side of the input in pixels; the network takes any
+    **head,       # `width`, `finer` and `n_points` of `SoftArgmaxHead`
+): # a LandmarkNet
+    "ShuffleNetV2 1.5x without its last convolution, with a `SoftArgmaxHead`."
+    net = shufflenet_v2_x1_5()
+    early = nn.Sequential(net.conv1, net.maxpool, net.stage2)
+    return LandmarkNet(early, SoftArgmaxHead([net.stage3, net.stage4], [176, 352, 704], **head))
+
 # %% ../nbs/01_models.ipynb #187aca84
 _small_maps, _large_maps = mobilenet_v3_small_integral, mobilenet_v3_large_integral
 MODELS = dict(pfld=pfld, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
@@ -236,7 +246,7 @@ MODELS = dict(pfld=pfld, shufflenet_v2_x1_5=shufflenet_v2_x1_5_net,
               mobilenet_v3_small_integral=_small_maps,
               mobilenet_v3_small_integral_2x=partial(_small_maps, width=96, finer=2),
               mobilenet_v3_small_integral_stride4=partial(_small_maps, width=96, stride=4),
-              mobilenet_v3_large_integral=_large_maps,
+              mobilenet_v3_large_integral=_large_maps, shufflenet_v2_x1_5_integral=shufflenet_v2_x1_5_integral,
               mobilenet_v3_large_integral_stride4=partial(_large_maps, finer=1),
               mobilenet_v3_large_x1_5_integral_stride4=partial(_large_maps, finer=1, width=128, width_mult=1.5))
 

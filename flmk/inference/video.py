@@ -129,11 +129,10 @@ class Tracker:
         detector,        # a `FaceDetector`, for faces that are not followed yet
         smooth:bool=True,# filter the points?
         again:float=1.,  # seconds between two searches for further faces
-        flip=True,       # average with the prediction for the mirror image?
         min_score=0,     # as of `find_faces`
         min_size=0,      # as of `find_faces`, in pixels
     ):
-        self.model, self.detector, self.smooth, self.again, self.flip, self.least = model, detector, smooth, again, flip, (min_score, min_size)
+        self.model, self.detector, self.smooth, self.again, self.least = model, detector, smooth, again, (min_score, min_size)
         self.tracks, self.lost, self.searched, self.drifts, self.scheme = [], [], -np.inf, [], model_scheme(model)
         self.all, self.n = {}, -1                                                   # tracks by number; number of the frame
 
@@ -168,7 +167,7 @@ def _merged(tracks, points, t):
 def _follow(self:Tracker, frame, t):
     "Faces of the tracks that are still good; the others are dropped, and remembered."
     if not self.tracks: return []
-    points, sigma = predict_crops(self.model, [Crop(frame, *k.crop) for k in self.tracks], self.flip)
+    points, sigma = predict_crops(self.model, [Crop(frame, *k.crop) for k in self.tracks])
     unsure = mean_sigma(points, sigma, self.scheme.crop)
     whys = [has_drifted(k.square, upright_square(p, self.scheme)[0], u, frame.shape, k.limit) for k, p, u in zip(self.tracks, points, unsure)]
     for i in _merged(self.tracks, points, t): whys[i] = whys[i] or 'merged'
@@ -195,7 +194,7 @@ def _search(self:Tracker, frame, t):
     "Faces that a detector finds and no track follows."
     self.searched = t
     boxes, five, scores = find_faces(frame, self.detector, *self.least)
-    kept, points, sigma = predict_boxes(self.model, frame, boxes, self.flip, five=five, scores=scores)
+    kept, points, sigma = predict_boxes(self.model, frame, boxes, flip=False, five=five, scores=scores)
     squares = [upright_square(p, self.scheme)[0] for p in points]
     new = [i for i, s in enumerate(squares) if all(square_overlap(s, k.square) < .5 for k in self.tracks)]
     # what was sure enough then is sure enough later
