@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODEL_FORMAT', 'weights_checksum', 'write_checkpoint', 'check_model_size', 'save_model', 'read_checkpoint',
-           'read_model_file', 'load_model']
+           'read_model_file', 'load_model', 'update_model']
 
 # %% ../nbs/15_model_file.ipynb #573e71ec
 import hashlib, io, math, os, zipfile
@@ -105,11 +105,15 @@ def _is_adaptation(o):
     return o['weight'] is None or _finite(o['weight'], 3*N_POINTS + 3, 3*N_POINTS)
 
 # %% ../nbs/15_model_file.ipynb #7981bf08
+def _is_presence(o):
+    "The weights of a logistic regression; that they fit the network's features shows when it predicts."
+    return isinstance(o, torch.Tensor) and o.dtype == torch.float32 and o.ndim == 1 and 2 <= len(o) <= 10_000 and bool(o.isfinite().all())
+
 _fields = dict(
     model=lambda o: isinstance(o, str), img_size=lambda o: type(o) is int and 32 <= o <= 1024,
     mean=lambda o: _numbers(o, 3), std=lambda o: _numbers(o, 3) and min(o) > 0,
     nme=lambda o: o is None or _numbers(o), settings=lambda o: isinstance(o, dict), state_dict=_is_state)
-_optional = dict(checksum=lambda o: isinstance(o, str), max_sigma=_numbers, adaptation=_is_adaptation)
+_optional = dict(checksum=lambda o: isinstance(o, str), max_sigma=_numbers, adaptation=_is_adaptation, presence=_is_presence)
 
 def _check_fields(path, saved):
     "Raise `InputError` for a field of a saved model that is missing or wrong."
@@ -157,4 +161,20 @@ def load_model(
     except InputError as e: raise InputError(f'{path}: {e}') from None
     try: model.load_state_dict(saved.pop('state_dict'))
     except RuntimeError as e: raise InputError(f"{path} says it is {saved['model']} at {saved['img_size']} px with {saved['scheme'].n_points} points, but its weights are of another model") from e
+    n = getattr(model.late, 'n_features', 0)
+    if saved.get('presence') is not None and len(saved['presence']) != n + 1: raise InputError(f"{path} has a wrong 'presence', which is not of a {saved['model']}: calibrate it anew")
     return model.eval(), saved
+
+# %% ../nbs/15_model_file.ipynb #f22ba1c7
+def update_model(
+    path,     # a saved model
+    out=None, # file to write; by default the same
+    **said,   # what its file shall say: plain types and tensors
+): # the file written
+    "Write a model anew with more, or other, things said in its file; its weights stay as they are."
+    load_model(path)                                                       # raises InputError for what is no model
+    out, content = Path(out or path), {**read_checkpoint(path), **said}
+    size = Path(path).stat().st_size + sum(v.nbytes for o in said.values() if isinstance(o, dict) for v in o.values() if isinstance(v, torch.Tensor))
+    if size > MAX_MODEL_BYTES: raise InputError(f'{out} is not written: it would have {size/1e6:.1f} MB, the challenge allows 15')
+    write_checkpoint(out, content)
+    return out

@@ -178,7 +178,7 @@ class SoftArgmaxHead(nn.Module):
     ):
         super().__init__()
         conv = partial(Conv2dNormActivation, out_channels=width, norm_layer=_norm)
-        self.stages, self.finer = nn.ModuleList(stages), finer
+        self.stages, self.finer, self.n_features = nn.ModuleList(stages), finer, width + channels[-1]
         self.sides = nn.ModuleList(conv(c, kernel_size=1, activation_layer=None) for c in channels)
         depthwise = lambda: conv(width, kernel_size=5, groups=width, activation_layer=None)
         pointwise = lambda: conv(width, kernel_size=1, activation_layer=nn.Hardswish)
@@ -192,18 +192,28 @@ class SoftArgmaxHead(nn.Module):
 
 # %% ../nbs/01_models.ipynb #68b20df1
 @patch
-def probabilities(self:SoftArgmaxHead,
+def fuse(self:SoftArgmaxHead,
     x, # the early map (n, channels, h, w)
-): # (n, 68, cells), and the places (cells, 2) of the cells
-    "A probability map for each landmark."
+): # (n, width, h, w), and the coarsest map of the body
+    "All scales in one map."
     scales = [x]
     for stage in self.stages: scales.append(stage(scales[-1]))
     *finer, y = [side(s) for side, s in zip(self.sides, scales)]
     for s in finer[::-1]: y = s + F.interpolate(y, size=s.shape[-2:], mode='bilinear')
     if self.finer > 1: y = F.interpolate(y, scale_factor=self.finer, mode='bilinear')
-    maps = self.maps(y)
+    return y, scales[-1]
+
+@patch
+def read_maps(self:SoftArgmaxHead,
+    fused, # of `fuse`
+): # (n, 68, cells), and the places (cells, 2) of the cells
+    "A probability map for each landmark."
+    maps = self.maps(fused)
     probable = maps.flatten(2).float().softmax(-1)                 # float32 even where autocast works in bfloat16
     return probable, grid_coords(*maps.shape[-2:]).to(probable)
+
+@patch
+def probabilities(self:SoftArgmaxHead, x): return self.read_maps(self.fuse(x)[0])
 
 # %% ../nbs/01_models.ipynb #ea14df29
 def mobilenet_v3_small_integral(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COVERAGE', 'SHRINK_FACES', 'LOST_FACE_COST', 'raw_predictor', 'spread_and_error', 'fit_log_sigma', 'log_scale_error',
            'fit_calibration', 'calibrated_sigma', 'sigma_coverage', 'coverage_table', 'choose_max_sigma',
-           'background_crops', 'mean_sigmas', 'update_model', 'calibrate_sigma', 'calibrate_model']
+           'background_crops', 'mean_sigmas', 'calibrate_sigma', 'calibrate_model']
 
 # %% ../nbs/12_sigma.ipynb #a1d3a48d
 import tempfile
@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from .core.annotations import read_labelled
-from .core.files import cli, image_size, InputError, MAX_MODEL_BYTES, progress
+from .core.files import cli, image_size, InputError, progress
 from .core.points import FLIP_ORDER, IBUG68
 from .inference.landmarks import mean_sigma, model_scheme, predict_crops
-from .model_file import read_checkpoint, write_checkpoint
+from .model_file import update_model
 from .torch_predictor import PixelModel, TorchPredictor
 from .render.background import random_background
 from .render.write import flmk_faces
@@ -26,7 +26,7 @@ from .render.write import flmk_faces
 # %% ../nbs/12_sigma.ipynb #465a5b26
 def raw_predictor(
     path,                            # a saved model
-    without=('sigma_calibration',),  # what its file says that shall not be used
+    without=('sigma_calibration', 'presence'),  # what its file says that shall not be used
 ): # a TorchPredictor
     "A model as if nothing had been calibrated or adapted: its sigma is the spread of the probability maps."
     predictor = TorchPredictor(path)
@@ -152,20 +152,6 @@ def mean_sigmas(
 ): # (n) in percent of the side of the crop around the points
     "How unsure a prediction is as a whole, predicted as in photographs: mirrored too, and again in a tighter crop."
     return mean_sigma(*predict_crops(model, crops, flip=True, refine=True), model_scheme(model).crop)
-
-# %% ../nbs/12_sigma.ipynb #b80ea2ea
-def update_model(
-    path,     # a saved model
-    out=None, # file to write; by default the same
-    **said,   # what its file shall say: plain types and tensors
-): # the file written
-    "Write a model anew with more, or other, things said in its file; its weights stay as they are."
-    TorchPredictor(path)                                                       # raises InputError for what is no model
-    out, content = Path(out or path), {**read_checkpoint(path), **said}
-    size = Path(path).stat().st_size + sum(v.nbytes for o in said.values() if isinstance(o, dict) for v in o.values() if isinstance(v, torch.Tensor))
-    if size > MAX_MODEL_BYTES: raise InputError(f'{out} is not written: it would have {size/1e6:.1f} MB, the challenge allows 15')
-    write_checkpoint(out, content)
-    return out
 
 # %% ../nbs/12_sigma.ipynb #310323b9
 def calibrate_sigma(

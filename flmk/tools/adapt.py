@@ -19,8 +19,8 @@ from ..core.metrics import bootstrap_interval, nme
 from ..core.points import FLIP_ORDER, IBUG68, N_POINTS, REFERENCE_SHAPE
 from ..core.pose import box_normalise, fit_rotation
 from ..inference.landmarks import predict_crops
-from ..model_file import read_checkpoint
-from ..sigma import log_scale_error, raw_predictor, update_model
+from ..model_file import read_checkpoint, update_model
+from ..sigma import log_scale_error, raw_predictor
 
 # %% ../../nbs/tools/06_adapt.ipynb #178bdd99
 N_FEATURES = 3*N_POINTS + 3
