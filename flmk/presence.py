@@ -11,11 +11,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from .core.crop import crop_around_box, face_roll
 from .core.files import cli, InputError, progress
 from .core.points import IBUG68
 from .inference.faces import FaceDetector, find_faces
-from .inference.landmarks import Crop, crop_to_input, model_scheme, predict_crops, refine_crop
+from .inference.landmarks import crop_to_input, model_scheme, predict_crops, refine_crop
+from .inference.photos import box_crops
 from .model_file import update_model
 from .render.scenes import compose_scene, read_photos, render_backgrounds, render_cutouts
 from .torch_predictor import face_presence, points_and_spread, TorchPredictor
@@ -29,7 +29,7 @@ def candidate_squares(
 ): # the network's inputs (n, S, S, 3) uint8, and points (n, 68, 2) in pixels of the image
     "What a detector takes for faces, cut out as in photographs."
     boxes, five, _ = (np.concatenate(o) for o in zip(*(find_faces(image, detector, turns=t) for t in turns)))
-    crops = [Crop(image, crop_around_box(b), a) for b, a in zip(boxes, np.nan_to_num(face_roll(five)))]
+    crops = box_crops(image, boxes, five)
     points, _ = predict_crops(model, crops)
     crops = [refine_crop(c, p, model_scheme(model)) for c, p in zip(crops, points)]
     squares = [crop_to_input(c.image, c.square, model.img_size, c.angle)[0] for c in crops]

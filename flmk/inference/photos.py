@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SURE_SCORE', 'SCORE_SCALE', 'UNSEEN', 'LEAST_EVIDENCE', 'MIN_IMAGE_SIDE', 'DRAW_STYLES', 'find_files', 'sigma_limits',
-           'face_evidence', 'predict_boxes', 'predict_photo', 'mesh_triangles', 'draw_faces', 'blur_faces',
+           'face_evidence', 'box_crops', 'predict_boxes', 'predict_photo', 'mesh_triangles', 'draw_faces', 'blur_faces',
            'upright_crop', 'copy_names', 'write_jpeg', 'write_copies', 'predict_file']
 
 # %% ../../nbs/inference/03_photos.ipynb #ebb92346
@@ -85,6 +85,16 @@ def _confirmed(squares, evidence, turns=None):
     enough = ~(evidence < 0) if turns is None else seen.mean(1) > LEAST_EVIDENCE
     return [k for k in kept if enough[k]]
 
+# %% ../../nbs/inference/03_photos.ipynb #0f13e783
+def box_crops(
+    img:np.ndarray, # (height, width, 3) uint8, RGB
+    boxes,          # (n, 4) x, y, width, height in pixels
+    five=None,      # (n, 5, 2) of `find_faces`; NaN where unknown
+): # list of `Crop`
+    "A detector's boxes as a landmark network gets them: squares, turned upright by the five points."
+    angles = np.zeros(len(boxes)) if five is None else np.nan_to_num(face_roll(five))
+    return [Crop(img, crop_around_box(b), a) for b, a in zip(boxes, angles)]
+
 # %% ../../nbs/inference/03_photos.ipynb #a65c87d6
 def predict_boxes(
     model,          # of `flmk.predictor.load_predictor`
@@ -98,8 +108,7 @@ def predict_boxes(
     turns=None,     # (n,) 0 to 3, of `find_faces`, where the picture was searched in all four: a face needs some evidence from each
 ): # indices of the boxes kept, their points (n, 68, 2) and sigma (n, 68), in pixels of the image
     "Landmarks in what a detector found; only what the landmarks confirm is kept, each face once, from left to right."
-    angles = np.zeros(len(boxes)) if five is None else np.nan_to_num(face_roll(five))
-    points, sigma = predict_crops(model, [Crop(img, crop_around_box(b), a) for b, a in zip(boxes, angles)], flip, refine)
+    points, sigma = predict_crops(model, box_crops(img, boxes, five), flip, refine)
     squares = [crop_around_points(p, *model_scheme(model).crop) for p in points]
     kept = range(len(boxes)) if keep_all else _confirmed(squares, face_evidence(model, points, sigma, scores, five), turns)
     kept = sorted(kept, key=lambda k: squares[k][0])
