@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COVERAGE', 'SHRINK_FACES', 'LOST_FACE_COST', 'raw_predictor', 'spread_and_error', 'fit_log_sigma', 'log_scale_error',
-           'fit_calibration', 'calibrated_sigma', 'sigma_coverage', 'coverage_table', 'choose_max_sigma',
-           'background_crops', 'mean_sigmas', 'calibrate_sigma', 'calibrate_model']
+           'fit_calibration', 'calibrated_sigma', 'sigma_coverage', 'coverage_table', 'choose_max_sigma', 'mean_sigmas',
+           'backdrop_sigmas', 'calibrate_sigma', 'calibrate_model']
 
 # %% ../nbs/12_sigma.ipynb #a1d3a48d
 import tempfile
@@ -17,10 +17,11 @@ import torch
 from .core.annotations import read_labelled
 from .core.files import cli, image_size, InputError, progress
 from .core.points import FLIP_ORDER, IBUG68
-from .inference.landmarks import mean_sigma, model_scheme, predict_crops
+from .inference.faces import FaceDetector
+from .inference.landmarks import mean_sigma, model_scheme, predict_crops, predict_inputs
 from .model_file import update_model
+from .presence import backdrop_candidates
 from .torch_predictor import PixelModel, TorchPredictor
-from .render.background import random_background
 from .render.write import flmk_faces
 
 # %% ../nbs/12_sigma.ipynb #465a5b26
@@ -122,11 +123,11 @@ def coverage_table(
     return head + ''.join(f'| {name} | {one*100:.1f} % | {two*100:.1f} % |\n' for name, one, two in rows)
 
 # %% ../nbs/12_sigma.ipynb #9b89f80d
-LOST_FACE_COST = 4    # of a face that is dropped, in backgrounds that are kept
+LOST_FACE_COST = 4    # of a face that is dropped, in what is none and is kept
 
 def choose_max_sigma(
     faces,  # mean sigmas of faces, in percent of the crop's side
-    others, # mean sigmas of backgrounds
+    others, # mean sigmas of what is none
 ): # in percent
     "The mean sigma above which a box is no face, by the cost of what is lost and what is kept; in the middle of the gap that costs least."
     faces, others = np.asarray(faces, float), np.asarray(others, float)
@@ -136,15 +137,6 @@ def choose_max_sigma(
     k = len(at) - 1 - k  # of several that cost the same the highest, which loses fewest faces
     return round(float(np.sqrt(at[k]*at[min(k + 1, len(at) - 1)])), 3)
 
-# %% ../nbs/12_sigma.ipynb #e3bcd5bc
-def background_crops(
-    n:int,    # how many
-    seed:int, # another seed, other backgrounds
-    size:int, # side in pixels
-): # list of (size, size, 3) uint8
-    "What stands behind rendered heads, without a head."
-    return [np.uint8(random_background(np.random.default_rng([seed, k]), size)*255 + .5) for k in range(n)]
-
 # %% ../nbs/12_sigma.ipynb #ce74d32c
 def mean_sigmas(
     model, # a predictor
@@ -152,6 +144,14 @@ def mean_sigmas(
 ): # (n) in percent of the side of the crop around the points
     "How unsure a prediction is as a whole, predicted as in photographs: mirrored too, and again in a tighter crop."
     return mean_sigma(*predict_crops(model, crops, flip=True, refine=True), model_scheme(model).crop)
+
+def backdrop_sigmas(
+    model,      # a predictor
+    n:int=1000, # rendered pictures without a head
+    seed:int=93, # another seed, other pictures
+): # (m) likewise, of what the detector takes for faces in them
+    "How unsure a prediction is where there is no face."
+    return mean_sigma(*predict_inputs(model, backdrop_candidates(model, FaceDetector(), n, seed), flip=True), model_scheme(model).crop)
 
 # %% ../nbs/12_sigma.ipynb #310323b9
 def calibrate_sigma(
@@ -175,10 +175,10 @@ def _render_labelled(model_path, out, n, seed, workers):
     return out
 
 def _choose_max_sigma(model_path, calibration, source, folder, seed):
-    "Max_sigma of a model with this calibration; and mean sigmas of faces and of backgrounds."
+    "Max_sigma of a model with this calibration; and mean sigmas of faces and of what is none."
     model = TorchPredictor(update_model(model_path, Path(folder)/'trial.pth.tar', sigma_calibration=calibration))
     paths = read_labelled(source, model.scheme.n_points)[0][:300]
-    faces, others = mean_sigmas(model, paths), mean_sigmas(model, background_crops(200, seed, 160))
+    faces, others = mean_sigmas(model, paths), backdrop_sigmas(model, seed=seed)
     return choose_max_sigma(faces, others), faces, others
 
 # %% ../nbs/12_sigma.ipynb #0356ed5d
@@ -187,7 +187,7 @@ def calibrate_model(
     model_path:str,    # a saved model
     source:str=None,   # folder of labelled faces that it was not trained on; without it, faces are rendered
     n:int=800,         # how many are rendered
-    seed:int=90001,    # of the rendered faces and of the backgrounds
+    seed:int=90001,    # of the rendered faces and pictures
     out:str=None,      # file to write; by default the model itself
     workers:int=2,     # processes that render
 ):
@@ -197,8 +197,8 @@ def calibrate_model(
         calibration, table = calibrate_sigma(model_path, source)
         most, faces, others = _choose_max_sigma(model_path, calibration, source, folder, seed)
     written = update_model(model_path, out, sigma_calibration=calibration, max_sigma=most)
-    print(f'{table}\nmean sigma, % of the crop: faces {np.median(faces):.2f} (99 %: {np.percentile(faces, 99):.2f}), backgrounds {np.median(others):.2f} (5 %: {np.percentile(others, 5):.2f})')
-    print(f'{written}: sigma_calibration, and max_sigma {most}, above which are {(faces > most).mean()*100:.1f} % of the faces and {(others > most).mean()*100:.0f} % of the backgrounds')
+    print(f'{table}\nmean sigma, % of the crop: faces {np.median(faces):.2f} (99 %: {np.percentile(faces, 99):.2f}), others {np.median(others):.2f} (5 %: {np.percentile(others, 5):.2f})')
+    print(f'{written}: sigma_calibration, and max_sigma {most}, above which are {(faces > most).mean()*100:.1f} % of the faces and {(others > most).mean()*100:.0f} % of the {len(others)} others')
 
 # %% ../nbs/12_sigma.ipynb #81335002
 if __name__ == '__main__' and __spec__: calibrate_model()      # python -m flmk.sigma; a notebook has no spec

@@ -44,7 +44,7 @@ def find_files(
     return list(dict.fromkeys(p for some in found.values() for p in some))
 
 # %% ../../nbs/inference/03_photos.ipynb #85bed3c8
-SURE_SCORE = .64   # of a detector, at which the model's own threshold holds
+SURE_SCORE = .5    # of a detector, at which the model's own threshold holds
 SCORE_SCALE = .3   # of a score: by so much more, the threshold grows by a factor of e
 
 def sigma_limits(

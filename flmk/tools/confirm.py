@@ -65,7 +65,7 @@ def decide(
 # %% ../../nbs/tools/13_confirm.ipynb #0c54c4af
 def limits_table(
     faces, others, # lists of what `weigh_boxes` gives, for portraits and for pictures without a face
-    sure=(.55, .6, .64, .7, .8), # to try as `SURE_SCORE`
+    sure=(.3, .4, .5, .6, .7), # to try as `SURE_SCORE`
     least=(-.6, -.4, -.2, 0),    # to try as `LEAST_EVIDENCE`
 ): # list of dicts
     "Faces found and false ones, for each pair of limits."
