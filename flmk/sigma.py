@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from .core.annotations import read_labelled
 from .core.files import cli, image_size, InputError, progress

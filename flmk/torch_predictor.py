@@ -31,8 +31,8 @@ def map_moments(
 
 # %% ../nbs/20_torch_predictor.ipynb #eaae61d3
 def read_head(
-    head:SoftArgmaxHead,
-    early, # map of the body
+    head:SoftArgmaxHead, # of the model
+    early, # the early map (n, channels, h, w)
 ): # points (n, 68, 2), spread (n, 68), features (n, k)
     "All that is read from the probability maps; `features` are means over the landmarks' places and over the coarsest map."
     fused, coarsest = head.fuse(early)
