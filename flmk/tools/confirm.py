@@ -6,13 +6,15 @@
 __all__ = ['sample_portrait', 'weigh_boxes', 'decide', 'limits_table', 'confirm_limits']
 
 # %% ../../nbs/tools/13_confirm.ipynb #bc978998
+from functools import partial
 from itertools import product
 
 import cv2
 import numpy as np
 
+from ..core.annotations import read_labelled
 from ..core.crop import crop_around_points
-from ..core.files import cli, progress
+from ..core.files import cli, progress, read_image
 from ..core.rows import to_markdown
 from ..inference.detector import DETECTOR_ASSET, OnnxDetector
 from ..inference.faces import DETECTOR_THRESHOLD, find_faces
@@ -65,21 +67,24 @@ def decide(
 # %% ../../nbs/tools/13_confirm.ipynb #0c54c4af
 def limits_table(
     faces, others, # lists of what `weigh_boxes` gives, for portraits and for pictures without a face
+    crops=(),      # the same for labelled face crops
     sure=(.3, .4, .5, .6, .7), # to try as `SURE_SCORE`
-    least=(-.6, -.4, -.2, 0),    # to try as `LEAST_EVIDENCE`
+    least=(-.6, -.4, -.2, 0),  # to try as `LEAST_EVIDENCE`
 ): # list of dicts
     "Faces found and false ones, for each pair of limits."
     rows = []
     for a, b in product(sure, least):
         found = [[decide(f, a, b, first).any() for f in faces] for first in range(4)]
-        rows.append({'SURE_SCORE': a, 'LEAST_EVIDENCE': b, 'found, upright %': 100*np.mean(found[0]), 'found, turned %': 100*np.mean(found[1:]),
-                     f'false in {len(others)}': sum(len(decide(o, a, b)) for o in others)})
+        row = {'SURE_SCORE': a, 'LEAST_EVIDENCE': b, 'found, upright %': 100*np.mean(found[0]), 'found, turned %': 100*np.mean(found[1:])}
+        if crops: row['found, crops %'] = 100*np.mean([decide(f, a, b).any() for f in crops])
+        rows.append(row | {f'false in {len(others)}': sum(len(decide(o, a, b)) for o in others)})
     return rows
 
 # %% ../../nbs/tools/13_confirm.ipynb #5cdce736
 @cli
 def confirm_limits(
     pictures:str,        # folder of pictures without people, with its subfolders
+    crops:str=None,      # folder of labelled face crops, with annot.pkl
     model_path:str=None, # landmark network; without it, the one inside the package
     heads:int=100,       # rendered heads
     scenes:int=200,      # portraits composed from them
@@ -88,13 +93,15 @@ def confirm_limits(
 ):
     "Print how many faces are found, and how many false ones, over the limits of what is a face."
     cv2.setNumThreads(1)
-    model, detector = load_predictor(model_path), OnnxDetector(DETECTOR_ASSET, 1, threshold=DETECTOR_THRESHOLD)
+    weigh = partial(weigh_boxes, load_predictor(model_path), OnnxDetector(DETECTOR_ASSET, 1, threshold=DETECTOR_THRESHOLD))
     sources = render_cutouts(heads, seed, workers=workers), render_backgrounds(max(heads//4, 1), seed)
     made = (sample_portrait(np.random.default_rng([seed, k]), *sources) for k in range(scenes))
-    faces = [weigh_boxes(model, detector, *p) for p in progress(made, scenes, 'portraits') if p[1] is not None]
+    faces = [weigh(*p) for p in progress(made, scenes, 'portraits') if p[1] is not None]
+    labelled = list(zip(*read_labelled(crops))) if crops else []
+    known = [weigh(read_image(path), points) for path, points in progress(labelled, len(labelled), 'crops')]
     photos = read_photos(pictures)
     others = photos.pictures + [np.ascontiguousarray(o[..., :3]) for o in photos.objects]
-    print(to_markdown(limits_table(faces, [weigh_boxes(model, detector, o) for o in progress(others, len(others), 'pictures')])))
+    print(to_markdown(limits_table(faces, [weigh(o) for o in progress(others, len(others), 'pictures')], known)))
 
 # %% ../../nbs/tools/13_confirm.ipynb #ec404eef
 if __name__ == '__main__' and __spec__: confirm_limits()      # python -m flmk.tools.confirm; a notebook has no spec
