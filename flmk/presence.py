@@ -129,6 +129,8 @@ def add_presence(
     if not hasattr(model.model.model.late, 'n_features'): raise InputError(f"a {model.info['model']} has no probability maps, and so no features at them: train one of the integral models")
     detector = OnnxDetector(DETECTOR_ASSET, 1, threshold=CANDIDATE_SCORE)
     squares, labels = scene_candidates(model, detector, scenes, seed, read_photos(photos, 640) if photos else None, heads, workers)
+    fewest = min((labels == kind).sum() for kind in (0, 1))
+    if fewest < 5: raise InputError(f'{len(labels)} candidates hold {fewest} of one kind, faces or others: give more --scenes')
     features = face_features(model, squares)
     weights = fit_presence(features, labels)
     said = face_presence(features, weights).numpy() > .5
