@@ -106,7 +106,7 @@ def _is_adaptation(o):
 
 # %% ../nbs/15_model_file.ipynb #7981bf08
 def _is_presence(o):
-    "The weights of a logistic regression; that they fit the network's features shows when it predicts."
+    "The weights of a logistic regression; `load_model` compares their number with the network's features."
     return isinstance(o, torch.Tensor) and o.dtype == torch.float32 and o.ndim == 1 and 2 <= len(o) <= 10_000 and bool(o.isfinite().all())
 
 _fields = dict(
@@ -174,7 +174,8 @@ def update_model(
     "Write a model anew with more, or other, things said in its file; its weights stay as they are."
     load_model(path)                                                       # raises InputError for what is no model
     out, content = Path(out or path), {**read_checkpoint(path), **said}
-    size = Path(path).stat().st_size + sum(v.nbytes for o in said.values() if isinstance(o, dict) for v in o.values() if isinstance(v, torch.Tensor))
+    parts = (v for o in said.values() for v in (o.values() if isinstance(o, dict) else [o]))
+    size = Path(path).stat().st_size + sum(v.nbytes for v in parts if isinstance(v, torch.Tensor))
     if size > MAX_MODEL_BYTES: raise InputError(f'{out} is not written: it would have {size/1e6:.1f} MB, the challenge allows 15')
     write_checkpoint(out, content)
     return out

@@ -19,7 +19,7 @@ from .inference.faces import find_faces
 from .inference.landmarks import crop_to_input, model_scheme, predict_crops, refine_crop
 from .inference.photos import box_crops
 from .model_file import update_model
-from .render.scenes import compose_scene, photograph, read_photos, render_backgrounds, render_cutouts, sample_backdrop
+from .render.scenes import compose_scene, opaque_pictures, photograph, read_photos, render_backgrounds, render_cutouts, sample_backdrop
 from .torch_predictor import face_presence, points_and_spread, TorchPredictor
 
 # %% ../nbs/22_presence.ipynb #364d1882
@@ -66,8 +66,7 @@ def scene_candidates(
         scene = compose_scene(np.random.default_rng([seed, k]), *sources, photos, size=320)
         squares, points = candidate_squares(model, detector, scene.image)
         found.append(squares); labels.append(candidate_labels(points, scene))
-    empty = photos.pictures + [np.ascontiguousarray(o[..., :3]) for o in photos.objects] if photos else []
-    for image in progress(empty, label='pictures'):
+    for image in progress(opaque_pictures(photos) if photos else [], label='pictures'):
         squares, _ = candidate_squares(model, detector, image, range(4))
         found.append(squares); labels.append(np.zeros(len(squares)))
     labels = np.concatenate(labels)
@@ -110,6 +109,12 @@ def fit_presence(
     weight = fit.coef_[0]/scaler.scale_
     return torch.tensor([*weight, fit.intercept_[0] - weight @ scaler.mean_], dtype=torch.float32)
 
+# %% ../nbs/22_presence.ipynb #065968f5
+def _check_learnable(model, path):
+    "Raises `InputError` for a model whose presence rendered faces cannot teach."
+    if model.scheme != IBUG68: raise InputError(f'rendered faces have the iBUG 68, {path} has {model.scheme.name}')
+    if not hasattr(model.model.model.late, 'n_features'): raise InputError(f"a {model.info['model']} has no probability maps, and so no features at them: train one of the integral models")
+
 # %% ../nbs/22_presence.ipynb #4e7c72af
 CANDIDATE_SCORE = .15   # of a detector: half of what is asked later, for more and harder examples
 
@@ -125,8 +130,7 @@ def add_presence(
 ):
     "Learn how probable it is that a model looks at a face, and write that into its file."
     model = TorchPredictor(model_path)
-    if model.scheme != IBUG68: raise InputError(f'rendered faces have the iBUG 68, {model_path} has {model.scheme.name}')
-    if not hasattr(model.model.model.late, 'n_features'): raise InputError(f"a {model.info['model']} has no probability maps, and so no features at them: train one of the integral models")
+    _check_learnable(model, model_path)
     detector = OnnxDetector(DETECTOR_ASSET, 1, threshold=CANDIDATE_SCORE)
     squares, labels = scene_candidates(model, detector, scenes, seed, read_photos(photos, 640) if photos else None, heads, workers)
     fewest = min((labels == kind).sum() for kind in (0, 1))

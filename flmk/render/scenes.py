@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['MIN_WINDOWS', 'pose_cutout', 'cutout_layers', 'render_cutout', 'render_cutouts', 'draw_ball', 'draw_hand',
-           'render_backgrounds', 'read_photos', 'cut_backdrop', 'cutout_matrix', 'move_points', 'shrink_first',
-           'warp_cutout', 'faceless', 'paste_part', 'claim_face', 'paste_object', 'sample_backdrop', 'paste_cutout',
-           'draw_occluder', 'tone_curves', 'white_noise', 'add_grain', 'soften_or_sharpen', 'photograph',
-           'sample_layout', 'sample_angle', 'sample_place', 'hidden_share', 'paste_heads', 'compose_scene']
+           'render_backgrounds', 'read_photos', 'opaque_pictures', 'cut_backdrop', 'cutout_matrix', 'move_points',
+           'shrink_first', 'warp_cutout', 'faceless', 'paste_part', 'claim_face', 'paste_object', 'sample_backdrop',
+           'paste_cutout', 'draw_occluder', 'tone_curves', 'white_noise', 'add_grain', 'soften_or_sharpen',
+           'photograph', 'sample_layout', 'sample_angle', 'sample_place', 'hidden_share', 'paste_heads',
+           'compose_scene']
 
 # %% ../../nbs/render/08_scenes.ipynb #57ad0202
 from functools import lru_cache
@@ -151,6 +152,13 @@ def read_photos(
     for image in (_read_picture(p, side) for p in paths):
         if min(image.shape[:2]) >= 60: (photos.objects if image.shape[2] == 4 else photos.pictures).append(image)
     return photos
+
+# %% ../../nbs/render/08_scenes.ipynb #ec9b0465
+def opaque_pictures(
+    photos, # of `read_photos`
+): # list of (h, w, 3) uint8
+    "All pictures, and the objects as pictures, whatever colours lie under what is transparent."
+    return photos.pictures + [np.ascontiguousarray(o[..., :3]) for o in photos.objects]
 
 # %% ../../nbs/render/08_scenes.ipynb #4081c824
 MIN_WINDOWS = 50   # hard negatives that must be there before scenes are composed over them

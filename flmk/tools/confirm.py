@@ -21,7 +21,7 @@ from ..inference.faces import DETECTOR_THRESHOLD, find_faces
 from ..inference.landmarks import model_scheme
 from ..inference.photos import _confirmed, _other_turns, face_evidence, LEAST_EVIDENCE, predict_boxes, SCORE_SCALE, SURE_SCORE
 from ..predictor import load_predictor
-from ..render.scenes import paste_cutout, photograph, read_photos, render_backgrounds, render_cutouts, sample_backdrop
+from ..render.scenes import opaque_pictures, paste_cutout, photograph, read_photos, render_backgrounds, render_cutouts, sample_backdrop
 from .bench_faces import match_face
 
 # %% ../../nbs/tools/13_confirm.ipynb #4e0db80a
@@ -99,8 +99,7 @@ def confirm_limits(
     faces = [weigh(*p) for p in progress(made, scenes, 'portraits') if p[1] is not None]
     labelled = list(zip(*read_labelled(crops))) if crops else []
     known = [weigh(read_image(path), points) for path, points in progress(labelled, len(labelled), 'crops')]
-    photos = read_photos(pictures)
-    others = photos.pictures + [np.ascontiguousarray(o[..., :3]) for o in photos.objects]
+    others = opaque_pictures(read_photos(pictures))
     print(to_markdown(limits_table(faces, [weigh(o) for o in progress(others, len(others), 'pictures')], known)))
 
 # %% ../../nbs/tools/13_confirm.ipynb #ec404eef
