@@ -1,5 +1,5 @@
 // The page: a picture or a video comes in by drop, choice, paste or camera, goes through the two networks, and is drawn upon.
-import { find, get, load, predict, predictRows, predictTurned, Tracker } from './net.js'
+import { find, get, load, predict, predictPhoto, Tracker } from './net.js'
 import { overlap, rotatePoints, squareOfPoints } from './flmk.js'
 
 const $ = id => document.getElementById(id)
@@ -145,8 +145,7 @@ async function predictOnce() {
     drawn = face
     faces = [...found.filter(f => overlap({...f.square, angle: 0}, s) < .5), face]
   } else if (!cached.rows) {
-    const start = performance.now(), rows = await find(p), between = performance.now(), some = await predictRows(p, rows)
-    const all = some.length ? some : await predictTurned(p, rows)
+    const start = performance.now(), rows = await find(p), between = performance.now(), all = await predictPhoto(p, rows)
     Object.assign(times, {search: between - start, net: performance.now() - between})
     if (at !== shown) return
     faces = found = all; cached.rows = rows

@@ -103,11 +103,11 @@ function pose(points) {
 }
 
 // The largest mean sigma of a face: less for a box that the detector is not sure of, more where it is very sure. flmk.inference.photos.sigma_limits.
-const sigmaLimit = score => about.max_sigma*Math.exp((score - about.detector.sure)/about.detector.scale)
+const sigmaLimit = score => score === undefined ? about.max_sigma : about.max_sigma*Math.exp((score - about.detector.sure)/about.detector.scale)
 
 // What may be a face, the surest first: a second time in tighter crops, with the evidence for it.
 async function weigh(picture, rows) {
-  const first = await predict(picture, rows.map(r => squareOfBox(r.box, faceRoll(r.five))), false)
+  const first = await predict(picture, rows.map(r => squareOfBox(r.box, r.five && faceRoll(r.five))), false)
   const found = await predict(picture, first.map(f => refineSquare(f.square, f.points, about, picture)))
   found.forEach((f, k) => Object.assign(f, {score: rows[k].score, limit: Math.max(about.max_sigma, sigmaLimit(rows[k].score)), turn: rows[k].turn ?? 0,
     evidence: Math.log(sigmaLimit(rows[k].score)/f.unsure), around: squareOfPoints(f.points, about)}))
@@ -126,15 +126,30 @@ function places(found) {
 }
 
 // The faces of a detector's rows, from left to right: only what the points confirm, each once.
-export async function predictRows(picture, rows) {
+async function predictRows(picture, rows) {
   return places(await weigh(picture, rows)).filter(f => !(f.evidence < 0)).sort((a, b) => a.around.x - b.around.x)
 }
 
-// The same where nothing was found: the picture is searched in its three other turns, too. `rows` is what the detector saw in the first.
-export async function predictTurned(picture, rows) {
+// The face of a picture that is a face crop, which the detector may not show. flmk.inference.photos.picture_box.
+async function predictWhole(picture) {
+  const {width: w, height: h} = picture, side = Math.max(w, h)/1.5
+  return (await weigh(picture, [{box: [(w - side)/2, (h - side)/2, side, side]}])).filter(f => f.evidence >= 0)
+}
+
+// The picture is searched in its three other turns, too.
+async function predictTurned(picture, rows) {
   const {most, least} = about.detector, small = reducedTo(picture, most), scale = [picture.width/small.width, picture.height/small.height], all = [...rows]
   for (const turn of [1, 2, 3]) for (const row of await find(turned(small, turn))) all.push({...scaleRow(unturnRow(row, turn, small), scale), turn})
   return places(await weigh(picture, all)).filter(f => f.seen.reduce((s, e) => s + e)/4 > least).sort((a, b) => a.around.x - b.around.x)
+}
+
+// The faces of a photograph; `rows` is what the detector saw in it. flmk.inference.photos.predict_photo.
+export async function predictPhoto(picture, rows) {
+  for (const way of [predictRows, predictWhole, predictTurned]) {
+    const faces = await way(picture, rows)
+    if (faces.length) return faces
+  }
+  return []
 }
 
 // Follows the faces of a camera or a video, as flmk.inference.video does: call `step` with one frame after the other.

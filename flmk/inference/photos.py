@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SURE_SCORE', 'SCORE_SCALE', 'UNSEEN', 'LEAST_EVIDENCE', 'MIN_IMAGE_SIDE', 'DRAW_STYLES', 'find_files', 'sigma_limits',
-           'face_evidence', 'box_crops', 'predict_boxes', 'predict_photo', 'mesh_triangles', 'draw_faces', 'blur_faces',
-           'upright_crop', 'copy_names', 'write_jpeg', 'write_copies', 'predict_file']
+           'face_evidence', 'box_crops', 'predict_boxes', 'picture_box', 'predict_photo', 'mesh_triangles',
+           'draw_faces', 'blur_faces', 'upright_crop', 'copy_names', 'write_jpeg', 'write_copies', 'predict_file']
 
 # %% ../../nbs/inference/03_photos.ipynb #ebb92346
 import glob, os
@@ -120,6 +120,23 @@ MIN_IMAGE_SIDE = 16   # pixels
 def _check_side(w, h):
     if min(h, w) < MIN_IMAGE_SIDE: raise InputError(f'{w} x {h} pixels are too few for a face: give at least {MIN_IMAGE_SIDE}')
 
+# %% ../../nbs/inference/03_photos.ipynb #1f8513fe
+def picture_box(
+    img:np.ndarray, # (height, width, 3)
+): # x, y, width, height in pixels
+    "The box that a detector would give to a face in a picture that is a face crop."
+    h, w = img.shape[:2]
+    side = max(h, w)/1.5                                                       # of `crop_around_box`
+    return (w - side)/2, (h - side)/2, side, side
+
+def _filling_face(model, img, flip, refine, min_size):
+    "The face of a picture that is a face crop, as a list; its score is NaN. Empty without such a face, or where the network knows no sigma."
+    kept, points, sigma = predict_boxes(model, img, [picture_box(img)], flip, refine)
+    if not kept or np.isnan(sigma).any(): return []
+    left, top, side = crop_around_points(points[0], *model_scheme(model).crop)
+    box = left + side/6, top + side/6, side/1.5, side/1.5
+    return face_records([box], [np.nan], points, sigma, model_scheme(model)) if box[2] >= min_size else []
+
 # %% ../../nbs/inference/03_photos.ipynb #85478a42
 def _other_turns(img, detector, seen, min_score, min_size):
     "Boxes, five points, scores and turns of all four searches of a picture; `seen` is what the first found."
@@ -144,9 +161,10 @@ def predict_photo(
     if crops: return face_records([(0, 0, w, h)], [np.nan], *predict_crops(model, [img], flip), model_scheme(model))
     boxes, five, scores = seen = find_faces(img, detector, min_score, min_size)
     kept, points, sigma = predict_boxes(model, img, boxes, flip, refine, five=five, scores=scores)
-    if not kept and detector.any_rotation:
-        boxes, five, scores, turns = _other_turns(img, detector, seen, min_score, min_size)
-        kept, points, sigma = predict_boxes(model, img, boxes, flip, refine, five=five, scores=scores, turns=turns)
+    if kept or not detector.any_rotation: return face_records(boxes[kept], scores[kept], points, sigma, model_scheme(model))
+    if not min_score and (face := _filling_face(model, img, flip, refine, min_size)): return face
+    boxes, five, scores, turns = _other_turns(img, detector, seen, min_score, min_size)
+    kept, points, sigma = predict_boxes(model, img, boxes, flip, refine, five=five, scores=scores, turns=turns)
     return face_records(boxes[kept], scores[kept], points, sigma, model_scheme(model))
 
 # %% ../../nbs/inference/03_photos.ipynb #d3a52c9e

@@ -23,7 +23,7 @@ class Face:
     "A face of a picture; coordinates in pixels of the upright picture, origin at the centre of its top-left pixel, angles in degrees."
     face:int                               # its number in the picture, from left to right, or in the video
     box:np.ndarray                         # x, y, width, height, as the detector gave it
-    score:float                            # the detector's, between 0 and 1; NaN without a detector
+    score:float                            # the detector's, between 0 and 1; NaN where no detector has shown the face
     points:np.ndarray                      # (68, 2) in iBUG's order, or as many as the scheme has
     sigma:np.ndarray                       # (68) standard deviation of each point along x and along y, in pixels
     pitch:float                            # of the head, up is positive

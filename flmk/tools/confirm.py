@@ -19,7 +19,7 @@ from ..core.rows import to_markdown
 from ..inference.detector import DETECTOR_ASSET, OnnxDetector
 from ..inference.faces import DETECTOR_THRESHOLD, find_faces
 from ..inference.landmarks import model_scheme
-from ..inference.photos import _confirmed, _other_turns, face_evidence, LEAST_EVIDENCE, predict_boxes, SCORE_SCALE, SURE_SCORE
+from ..inference.photos import _confirmed, _other_turns, face_evidence, LEAST_EVIDENCE, picture_box, predict_boxes, SCORE_SCALE, SURE_SCORE
 from ..predictor import load_predictor
 from ..render.scenes import opaque_pictures, paste_cutout, photograph, read_photos, render_backgrounds, render_cutouts, sample_backdrop
 from .bench_faces import match_face
@@ -44,8 +44,10 @@ def weigh_boxes(
     image,    # (h, w, 3) uint8
     truth=None, # (68, 2) of its face
 ): # squares (n, 3), evidence (n,), turns (n,), whether each is the face (n,)
-    "All boxes of a picture's four turns, and how much speaks for each of them."
+    "All boxes of a picture's four turns, the whole picture as the last one, with the turn -1; and how much speaks for each of them."
     boxes, five, scores, turns = _other_turns(image, detector, find_faces(image, detector), 0, 0)
+    boxes, five = np.concatenate([boxes, [picture_box(image)]]), np.concatenate([five, np.full((1, 5, 2), np.nan)])
+    scores, turns = np.append(scores, np.nan), np.append(turns, -1)
     order, points, sigma = predict_boxes(model, image, boxes, keep_all=True, five=five, scores=scores)
     squares = np.reshape([crop_around_points(p, *model_scheme(model).crop) for p in points], (-1, 3))
     right = [truth is not None and match_face([p], truth) is not None for p in points]
@@ -60,9 +62,12 @@ def decide(
 ): # (faces,) bool: is it the right one?
     "What `predict_photo` would find."
     squares, evidence, turns, right = weighed
-    evidence, here = evidence + (SURE_SCORE - sure)/SCORE_SCALE, np.flatnonzero(turns == first)
-    kept = here[_confirmed(squares[here], evidence[here])]
-    return right[kept if len(kept) else _confirmed(squares, evidence + LEAST_EVIDENCE - least, turns)]
+    evidence = evidence + np.where(turns < 0, 0, (SURE_SCORE - sure)/SCORE_SCALE)          # the whole picture has no score
+    for one in (0, -1) if first == 0 else (first,):                                        # and is not turned
+        here = np.flatnonzero(turns == one)
+        if kept := _confirmed(squares[here], evidence[here]): return right[here[kept]]
+    four = np.flatnonzero(turns >= 0)
+    return right[four[_confirmed(squares[four], evidence[four] + LEAST_EVIDENCE - least, turns[four])]]
 
 # %% ../../nbs/tools/13_confirm.ipynb #0c54c4af
 def limits_table(
