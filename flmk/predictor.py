@@ -48,11 +48,12 @@ def predict(
     refine:bool=True,                    # predict again in a tighter crop?
     min_score:float=0,                   # faces with a lower score of the detector are left out
     min_size:float=0,                    # smaller faces are left out, in pixels
+    outline:bool=False,                  # bring the jaw to the outline that is seen, as 300-W labels it?
 ) -> list[Face]:                         # from left to right; empty where there is none
     "The faces of a photograph, each with its box, score, 68 points, their sigma, and the head's pose; raises `InputError` for what is no image."
     if model is None or isinstance(model, (str, Path)): model = load_predictor(model)
     if detector is None or isinstance(detector, (str, Path)): detector = FaceDetector(detector) if detector else _default_detector()
-    return predict_photo(model, detector, _as_image(image), crops, flip, refine, min_score, min_size)
+    return predict_photo(model, detector, _as_image(image), crops, flip, refine, min_score, min_size, outline)
 
 def draw(
     image:str|Path|np.ndarray, # as of `predict`

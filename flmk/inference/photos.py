@@ -9,7 +9,7 @@ __all__ = ['SURE_SCORE', 'SCORE_SCALE', 'UNSEEN', 'LEAST_EVIDENCE', 'MIN_IMAGE_S
 
 # %% ../../nbs/inference/03_photos.ipynb #ebb92346
 import glob, os
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -129,13 +129,13 @@ def picture_box(
     side = max(h, w)/1.5                                                       # of `crop_around_box`
     return (w - side)/2, (h - side)/2, side, side
 
-def _filling_face(model, img, flip, refine, min_size):
+def _filling_face(model, img, flip, refine, min_size, outline=False):
     "The face of a picture that is a face crop, as a list; its score is NaN. Empty without such a face, or where the network knows no sigma."
     kept, points, sigma = predict_boxes(model, img, [picture_box(img)], flip, refine)
     if not kept or np.isnan(sigma).any(): return []
     left, top, side = crop_around_points(points[0], *model_scheme(model).crop)
     box = left + side/6, top + side/6, side/1.5, side/1.5
-    return face_records([box], [np.nan], points, sigma, model_scheme(model)) if box[2] >= min_size else []
+    return face_records([box], [np.nan], points, sigma, model_scheme(model), outline) if box[2] >= min_size else []
 
 # %% ../../nbs/inference/03_photos.ipynb #85478a42
 def _other_turns(img, detector, seen, min_score, min_size):
@@ -154,18 +154,20 @@ def predict_photo(
     refine=True,    # in photographs, predict again in a tighter crop?
     min_score=0,    # as of `find_faces`
     min_size=0,     # as of `find_faces`, in pixels
+    outline=False,  # bring the jaw to the outline that is seen, as of `flmk.core.pose.visible_outline`?
 ): # list of `Face`, from left to right; empty where no face is found
     "The faces of a photograph; raises `InputError` where the image is smaller than a face."
     h, w = img.shape[:2]
     _check_side(w, h)
-    if crops: return face_records([(0, 0, w, h)], [np.nan], *predict_crops(model, [img], flip), model_scheme(model))
+    records = partial(face_records, scheme=model_scheme(model), outline=outline)
+    if crops: return records([(0, 0, w, h)], [np.nan], *predict_crops(model, [img], flip))
     boxes, five, scores = seen = find_faces(img, detector, min_score, min_size)
     kept, points, sigma = predict_boxes(model, img, boxes, flip, refine, five=five, scores=scores)
-    if kept or not detector.any_rotation: return face_records(boxes[kept], scores[kept], points, sigma, model_scheme(model))
-    if not min_score and (face := _filling_face(model, img, flip, refine, min_size)): return face
+    if kept or not detector.any_rotation: return records(boxes[kept], scores[kept], points, sigma)
+    if not min_score and (face := _filling_face(model, img, flip, refine, min_size, outline)): return face
     boxes, five, scores, turns = _other_turns(img, detector, seen, min_score, min_size)
     kept, points, sigma = predict_boxes(model, img, boxes, flip, refine, five=five, scores=scores, turns=turns)
-    return face_records(boxes[kept], scores[kept], points, sigma, model_scheme(model))
+    return records(boxes[kept], scores[kept], points, sigma)
 
 # %% ../../nbs/inference/03_photos.ipynb #d3a52c9e
 @cache
@@ -294,12 +296,12 @@ def write_copies(
         for f in faces: write_jpeg(Path(crops).with_stem(f'{Path(crops).stem}_{f.face}'), upright_crop(img, f))
 
 # %% ../../nbs/inference/03_photos.ipynb #83397673
-def _predict_crop_file(model, path, flip, max_pixels):
+def _predict_crop_file(model, path, max_pixels, flip=True, outline=False, **_):
     "The one face of a crop's file."
     w, h = image_size(path, max_pixels)
     _check_side(w, h)
     points, sigma = predict_crops(model, [path if w*h <= MAX_PIXELS else read_image(path, max_pixels)], flip)
-    return face_records([(0, 0, w, h)], [np.nan], points, sigma, model_scheme(model))
+    return face_records([(0, 0, w, h)], [np.nan], points, sigma, model_scheme(model), outline)
 
 # %% ../../nbs/inference/03_photos.ipynb #b84ace5b
 def predict_file(
@@ -314,7 +316,7 @@ def predict_file(
     "The faces of an image file."
     try:
         img = None if crops and not any(copies.get(k) for k in ('drawn', 'blurred', 'crops')) else read_image(path, max_pixels)
-        faces = _predict_crop_file(model, path, options.get('flip', True), max_pixels) if crops else predict_photo(model, detector, img, **options)
+        faces = _predict_crop_file(model, path, max_pixels, **options) if crops else predict_photo(model, detector, img, **options)
         if img is not None: write_copies(img, faces, **copies)
         return faces
     except InputError as e: raise e if str(path) in str(e) else InputError(f'{path}: {e}') from e

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from ..core.files import InputError, printable
 from ..core.points import IBUG68, LandmarkScheme, scheme_dict
-from ..core.pose import euler_angles
+from ..core.pose import euler_angles, visible_outline
 
 # %% ../../nbs/inference/02_tables.ipynb #54904dd6
 @dataclass(eq=False, repr=False)
@@ -43,9 +43,11 @@ def face_records(
     points, # (n, 68, 2) in pixels
     sigma,  # (n, 68) standard deviation of each point, in pixels
     scheme=IBUG68, # what the points are
+    outline=False, # bring the jaw to the outline that is seen, as of `visible_outline`?
 ): # list of `Face`
-    "What is known about each face of an image."
-    return [Face(k, np.asarray(b, float), float(c), p, s, *map(float, euler_angles(p, scheme)), scheme)
+    "What is known about each face of an image; raises `InputError` for an outline of other points than the 68."
+    if outline and scheme != IBUG68: raise InputError(f'the outline is known of the iBUG 68, not of {scheme.name}: predict without --outline')
+    return [Face(k, np.asarray(b, float), float(c), visible_outline(p) if outline else p, s, *map(float, euler_angles(p, scheme)), scheme)
             for k, (b, c, p, s) in enumerate(zip(boxes, scores, points, sigma))]
 
 # %% ../../nbs/inference/02_tables.ipynb #a3179c0b

@@ -131,10 +131,11 @@ class Tracker:
         again:float=1.,  # seconds between two searches for further faces
         min_score=0,     # as of `find_faces`
         min_size=0,      # as of `find_faces`, in pixels
+        outline=False,   # bring the jaw to the outline that is seen, as of `flmk.core.pose.visible_outline`?
     ):
         self.model, self.detector, self.smooth, self.again, self.least = model, detector, smooth, again, (min_score, min_size)
         self.tracks, self.lost, self.searched, self.drifts, self.scheme = [], [], -np.inf, [], model_scheme(model)
-        self.all, self.n = {}, -1                                                   # tracks by number; number of the frame
+        self.outline, self.all, self.n = outline, {}, -1                                                   # tracks by number; number of the frame
 
 # %% ../../nbs/inference/04_video.ipynb #fc91bb5a
 @patch
@@ -209,7 +210,7 @@ def _faces(self:Tracker, points, sigma, tracks, scores, t):
     "The output of some tracks; the box is the crop's."
     smooth = np.reshape([k.update(p, t, self.n) for k, p in zip(tracks, points)], (-1, self.scheme.n_points, 2))
     for k, p in zip(tracks, points): k.points = p
-    faces = face_records([(*k.square, k.square[2]) for k in tracks], scores, smooth, sigma, self.scheme)
+    faces = face_records([(*k.square, k.square[2]) for k in tracks], scores, smooth, sigma, self.scheme, self.outline)
     for f, k in zip(faces, tracks): f.face = k.number
     return faces
 

@@ -18,7 +18,7 @@ from ..core.parallel import process_map
 from ..inference.faces import FaceDetector
 from ..inference.landmarks import model_scheme
 from ..inference.photos import blur_faces, copy_names, draw_faces, DRAW_STYLES, find_files, predict_file
-from ..inference.tables import check_new, TableWriter
+from ..inference.tables import check_new, face_records, TableWriter
 from ..inference.video import predict_video, Tracker
 from ..predictor import load_predictor
 
@@ -70,12 +70,12 @@ def _absolute(path):
     "A file's whole path, for workers that run in another folder; None and a detector's name stay as they are."
     return os.path.abspath(path) if path and os.path.exists(path) else path
 
-def _least(o): return dict(min_score=o.min_score, min_size=o.min_size)
+def _choices(o): return dict(min_score=o.min_score, min_size=o.min_size, outline=o.outline)
 
 def _predict_photos(photos, copies, table, o):
     "All photographs into one table; returns those without a face and why some failed."
     without, failed = [], []
-    job = partial(_predict_job, model_path=_absolute(o.model_path), detector=_absolute(o.detector), options=dict(_least(o), flip=o.flip, crops=o.crops, max_pixels=o.max_pixels))
+    job = partial(_predict_job, model_path=_absolute(o.model_path), detector=_absolute(o.detector), options=dict(_choices(o), flip=o.flip, crops=o.crops, max_pixels=o.max_pixels))
     jobs = [(os.path.abspath(p), {k: v if k == 'style' else v and os.path.abspath(v) for k, v in c.items()}) for p, c in zip(photos, copies)]
     results = process_map(job, jobs, o.workers, o.scheduler)
     for path, (faces, why) in progress(zip(photos, results), total=len(photos), label='photographs'):
@@ -143,12 +143,13 @@ def _run(o):
     "What `flmk_predict` does, by its options."
     photos, videos = _sort_inputs(_checked(o))
     path, paths, photo_copies, video_copies = _plan(photos, videos, o)
-    # a wrong file is refused before anything is written
+    # a wrong file, or an outline of other points than the 68, is refused before anything is written
     model, detector = load_predictor(o.model_path), FaceDetector(o.detector)
+    face_records((), (), (), (), model_scheme(model), o.outline)
     settings = dict(format=o.format, overwrite=o.overwrite, model=str(o.model_path or 'flmk'), scheme=model_scheme(model))
     failed = _photos_to_table(photos, photo_copies, path, settings, o) if photos else []
     for video, to, copies in zip(videos, paths, video_copies):
-        try: _predict_video(video, Tracker(model, detector, o.smooth, **_least(o)), to, copies, o.seconds, settings)
+        try: _predict_video(video, Tracker(model, detector, o.smooth, **_choices(o)), to, copies, o.seconds, settings)
         except InputError as e: failed.append(str(e))
     _raise_failures(failed, len(photos) + len(videos))
 
@@ -174,6 +175,7 @@ def flmk_predict(
     scheduler:str=None,            # address of a Dask scheduler whose workers take the photographs instead
     overwrite:bool=False,          # overwrite tables and copies that are there already
     smooth:bool=True,              # One-Euro filter on videos
+    outline:bool=False,            # bring the jaw to the outline that is seen, as 300-W and dlib have it; ours lies on the head
     flip:bool=True,                # average with the prediction for the mirror image; a video's frames are looked at once
 ):
     "Find the faces of photographs and videos and predict 68 landmarks and the head pose of each."
