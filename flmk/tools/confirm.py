@@ -57,9 +57,8 @@ def weigh_boxes(
     truth=None, # (68, 2) of its face
 ): # squares (n, 3), evidence (n,), turns (n,), whether each is the face (n,)
     "All boxes of a picture's four turns, the whole picture as the last one, with the turn -1; and how much speaks for each of them."
-    boxes, five, scores, turns = _other_turns(image, detector, find_faces(image, detector), 0, 0)
-    boxes, five = np.concatenate([boxes, [picture_box(image)]]), np.concatenate([five, np.full((1, 5, 2), np.nan)])
-    scores, turns = np.append(scores, np.nan), np.append(turns, -1)
+    whole = [picture_box(image)], np.full((1, 5, 2), np.nan), [np.nan], [-1]
+    boxes, five, scores, turns = map(np.concatenate, zip(_other_turns(image, detector, find_faces(image, detector), 0, 0), whole))
     order, points, sigma = predict_boxes(model, image, boxes, keep_all=True, five=five, scores=scores)
     squares = np.reshape([crop_around_points(p, *model_scheme(model).crop) for p in points], (-1, 3))
     right = [truth is not None and match_face([p], truth) is not None for p in points]
