@@ -12,6 +12,8 @@ import pytest
 from test_commands import call, refused
 
 from flmk.core.metrics import nme
+from flmk.model_file import save_model
+from flmk.models import create_model
 from flmk.render.generate import render_face
 
 root = Path(__file__).parent.parent
@@ -123,6 +125,14 @@ def test_both_kinds_agree(onnx, face, tmp_path):
     a, b = (json.loads((tmp_path/name/'faces.json').read_text()) for name in 'ab')
     assert len(a['faces']) == len(b['faces']) == 1
     for key in 'points', 'sigma': assert abs(np.array(a['faces'][0][key]) - b['faces'][0][key]).max() < .05
+
+
+def test_uncalibrated(face, tmp_path):
+    "Who predicts photographs with a model that has not learnt what is no face is told how it learns; crops and calibrated models need no word."
+    save_model(tmp_path/'fresh.pth.tar', create_model('mobilenet_v3_small_integral', 64), 'mobilenet_v3_small_integral', 64)
+    for model, options, told in ((tmp_path/'fresh.pth.tar', (), True), (tmp_path/'fresh.pth.tar', ('--crops',), False), (best, (), False)):
+        done = call('flmk_predict', face[0], '--model_path', model, '--out', tmp_path, '--overwrite', *options)
+        assert done.returncode == 0 and ('python -m flmk.presence' in done.stderr) == told, done.stderr
 
 
 def test_piped(face, tmp_path):

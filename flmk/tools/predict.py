@@ -147,6 +147,7 @@ def _run(o):
     model, detector = load_predictor(o.model_path), FaceDetector(o.detector)
     face_records((), (), (), (), model_scheme(model), o.outline)
     settings = dict(format=o.format, overwrite=o.overwrite, model=str(o.model_path or 'flmk'), scheme=model_scheme(model))
+    if not o.crops and not model.info.get('max_sigma'): _say(f'{o.model_path} has not learnt what is no face: run `python -m flmk.presence` and `python -m flmk.sigma` on the saved model')
     failed = _photos_to_table(photos, photo_copies, path, settings, o) if photos else []
     for video, to, copies in zip(videos, paths, video_copies):
         try: _predict_video(video, Tracker(model, detector, o.smooth, **_choices(o)), to, copies, o.seconds, settings)
