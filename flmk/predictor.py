@@ -19,7 +19,7 @@ from .inference.tables import Face
 
 # %% ../nbs/11_predictor.ipynb #f0ceeaf1
 def load_predictor(
-    path=None, # file of `flmk_export`, or a saved model of `flmk_train`; None is the model inside the package, 'small' the smaller one
+    path=None, # file of `flmk_export`, or a saved model of `flmk_train`; None is the model inside the package, 'small' a faster one, 'large' a more accurate one
 ): # `OnnxPredictor` or `flmk.torch_predictor.TorchPredictor`: both are called alike
     "Load either kind of model; raises `InputError` where it is neither."
     if path in MODEL_ASSETS: return default_model(path)
@@ -41,7 +41,7 @@ def _as_image(image):
 # %% ../nbs/11_predictor.ipynb #5eb5b943
 def predict(
     image:str|Path|np.ndarray,           # a file, or an RGB array (height, width, 3) uint8
-    model=None,                          # of `load_predictor`, or a model's file; without it, the one inside the package; 'small' is the smaller one
+    model=None,                          # of `load_predictor`, or a model's file; without it, the one inside the package; 'small' is faster, 'large' more accurate
     detector:FaceDetector|str|None=None, # what finds the faces, or YuNet's file; without it, our own
     crops:bool=False,                    # is the image a face crop, to be used as it is?
     flip:bool=True,                      # average with the prediction for the mirror image?

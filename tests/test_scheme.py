@@ -201,7 +201,7 @@ def test_the_68_write_what_they_wrote_before(faces, tmp_path):
     assert set(json.loads((tmp_path/'data/AFLW_train_data/prepared.json').read_text())) == {'version', 'annot_sha256', 'size'}
     save_model(tmp_path/'m.pth.tar', create_model('pfld', 64), 'pfld', 64)
     assert 'scheme' not in read_checkpoint(tmp_path/'m.pth.tar') and load_model(tmp_path/'m.pth.tar')[1]['scheme'] == IBUG68
-    for name in 'best.pth.tar', 'best_rendered.pth.tar', 'landmarks_small.pth.tar': assert load_model(Path(__file__).parent.parent/name)[1]['scheme'] == IBUG68
+    for name in 'best.pth.tar', 'best_rendered.pth.tar', 'landmarks.pth.tar', 'landmarks_small.pth.tar': assert load_model(Path(__file__).parent.parent/name)[1]['scheme'] == IBUG68
 
 
 def test_going_on_from_other_points(trained, faces, tmp_path, capsys):

@@ -13,7 +13,7 @@ from flmk.render.generate import render_face
 root = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize('name', ['best.pth.tar', 'best_rendered.pth.tar', 'landmarks_small.pth.tar'])
+@pytest.mark.parametrize('name', ['best.pth.tar', 'best_rendered.pth.tar', 'landmarks.pth.tar', 'landmarks_small.pth.tar'])
 def test_shipped(name):
     "It loads, keeps the challenge's limit, and predicts twenty faces of a seed that it was not trained on (2.0 % both)."
     model = TorchPredictor(root/name)                     # refuses anything but float32

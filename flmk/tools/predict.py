@@ -158,7 +158,7 @@ def _run(o):
 @cli(min_score=(0., 1.), min_size=(0, 100_000))
 def flmk_predict(
     paths:Param('photographs, videos, folders of them, or patterns', str, nargs='*', opt=False)=(),
-    model_path:str=None,           # a saved model, or a file of flmk_export; small for the package's smaller, faster and less accurate one; without it, the larger one
+    model_path:str=None,           # a saved model, or a file of flmk_export; small for the package's fastest, large for its most accurate; without it, the one between
     out:str='output',              # folder for faces.csv, a table for each video, and copies; or - for a table on standard output
     format:str='csv',              # of the tables: csv or json
     draw:Param('write copies with the faces drawn: points, mesh or boxes', str, nargs='?', const='points')=None,
