@@ -101,7 +101,7 @@ def test_contents(wheel, sdist):
     assert assets <= inside and assets | {'settings.ini', 'setup.py', 'LICENSE'} <= packed
     licences = ' '.join(p.read_text() for p in (root/'flmk/assets').glob('*.LICENSE.txt'))
     models = [p.name for p in (root/'flmk/assets').glob('*.onnx')]
-    assert len(models) == 3 and all(m in licences for m in models)
+    assert len(models) == 4 and all(m in licences for m in models)
     assert not [n for n in inside if n.startswith(('nbs', 'tests'))]
     assert wheel.stat().st_size < 25e6
 
