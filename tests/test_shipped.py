@@ -15,7 +15,7 @@ root = Path(__file__).parent.parent
 
 @pytest.mark.parametrize('name', ['best.pth.tar', 'best_rendered.pth.tar', 'landmarks.pth.tar', 'landmarks_small.pth.tar'])
 def test_shipped(name):
-    "It loads, keeps the challenge's limit, and predicts twenty faces of a seed that it was not trained on (2.0 % both)."
+    "It loads, keeps the challenge's limit, and predicts twenty faces of a seed that it was not trained on."
     model = TorchPredictor(root/name)                     # refuses anything but float32
     assert (root/name).stat().st_size <= MAX_MODEL_BYTES
     images, points = zip(*(render_face(77, k, 192) for k in range(20)))

@@ -93,6 +93,7 @@ def _cheek_axes():
     jaw, other = REFERENCE_SHAPE[_JAW], REFERENCE_SHAPE[16 - _JAW]
     side, front = (jaw - other)/2, REFERENCE_SHAPE[_MIDDLE[np.minimum(_JAW, 16 - _JAW)]] - (jaw + other)/2
     return np.stack([side, front - side*(front*side).sum(-1, keepdims=True)/np.square(side).sum(-1, keepdims=True)])
+_CHEEKS = _cheek_axes()
 
 def visible_outline(
     points, # (..., 68, 2) in any unit
@@ -101,7 +102,7 @@ def visible_outline(
     points, R = np.array(points, float), fit_rotation(points)[..., :2, :]
     head = (REFERENCE_SHAPE - REFERENCE_SHAPE.mean(0)) @ np.swapaxes(R, -1, -2)
     scale = (head*(points - points.mean(-2, keepdims=True))).sum((-2, -1), keepdims=True)/np.square(head).sum((-2, -1), keepdims=True)
-    side, front = (axes @ np.swapaxes(R, -1, -2)*scale for axes in _cheek_axes())           # as they are seen
+    side, front = (axes @ np.swapaxes(R, -1, -2)*scale for axes in _CHEEKS)           # as they are seen
     outward = R[..., None, :, 0]*np.sign(REFERENCE_SHAPE[_JAW, :1])
     angle = np.arctan2((front*outward).sum(-1), (side*outward).sum(-1)).clip(0, np.pi/2)[..., None]
     points[..., _JAW, :] += (np.cos(angle) - 1)*side + np.sin(angle)*front

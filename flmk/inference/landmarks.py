@@ -201,7 +201,8 @@ class OnnxPredictor:
 
 # %% ../../nbs/inference/00_landmarks.ipynb #d6119866
 _assets = Path(flmk.__file__).parent/'assets'
-MODEL_ASSETS = {None: _assets/'landmarks.onnx', **{k: _assets/f'landmarks_{k}.onnx' for k in ('small', 'large')}}     # by the name that asks for them
+# by the name that asks for them
+MODEL_ASSETS = {None: _assets/'landmarks.onnx', 'small': _assets/'landmarks_small.onnx', 'large': _assets/'landmarks_large.onnx'}
 
 def model_scheme(
     model, # an `OnnxPredictor`, a `TorchPredictor`, or whatever is called like them

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..core.crop import crop_around_box, crop_around_points, face_roll, square_overlap
+from ..core.crop import box_of_crop, crop_around_box, crop_around_points, face_roll, square_overlap
 from ..core.files import atomic_write, image_size, IMAGE_SUFFIXES, InputError, MAX_PIXELS, read_image, VIDEO_SUFFIXES
 from ..core.points import draw_points, IBUG68, REFERENCE_SHAPE
 from .faces import find_faces
@@ -126,15 +126,14 @@ def picture_box(
 ): # x, y, width, height in pixels
     "The box that a detector would give to a face in a picture that is a face crop."
     h, w = img.shape[:2]
-    side = max(h, w)/1.5                                                       # of `crop_around_box`
-    return (w - side)/2, (h - side)/2, side, side
+    side = max(h, w)
+    return box_of_crop(((w - side)/2, (h - side)/2, side))
 
 def _filling_face(model, img, flip, refine, min_size, outline=False):
     "The face of a picture that is a face crop, as a list; its score is NaN. Empty without such a face, or where the network knows no sigma."
     kept, points, sigma = predict_boxes(model, img, [picture_box(img)], flip, refine)
     if not kept or np.isnan(sigma).any(): return []
-    left, top, side = crop_around_points(points[0], *model_scheme(model).crop)
-    box = left + side/6, top + side/6, side/1.5, side/1.5
+    box = box_of_crop(crop_around_points(points[0], *model_scheme(model).crop))
     return face_records([box], [np.nan], points, sigma, model_scheme(model), outline) if box[2] >= min_size else []
 
 # %% ../../nbs/inference/03_photos.ipynb #85478a42

@@ -133,9 +133,9 @@ class Tracker:
         min_size=0,      # as of `find_faces`, in pixels
         outline=False,   # bring the jaw to the outline that is seen, as of `flmk.core.pose.visible_outline`?
     ):
-        self.model, self.detector, self.smooth, self.again, self.least = model, detector, smooth, again, (min_score, min_size)
+        self.model, self.detector, self.smooth, self.again, self.least, self.outline = model, detector, smooth, again, (min_score, min_size), outline
         self.tracks, self.lost, self.searched, self.drifts, self.scheme = [], [], -np.inf, [], model_scheme(model)
-        self.outline, self.all, self.n = outline, {}, -1                                                   # tracks by number; number of the frame
+        self.all, self.n = {}, -1                                                   # tracks by number; number of the frame
 
 # %% ../../nbs/inference/04_video.ipynb #fc91bb5a
 @patch
