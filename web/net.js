@@ -166,7 +166,9 @@ export class Tracker {
     const start = performance.now(), rows = await find(picture), searched = performance.now() - start
     this.searched = milliseconds
     const around = s => ({...s, angle: 0})
-    for (const f of await predictRows(picture, rows))
+    let seen = await predictRows(picture, rows)
+    if (!this.tracks.length && !seen.length) seen = await predictWhole(picture)
+    for (const f of seen)
       if (this.tracks.every(t => overlap(around(t.square), f.around) < .5)) this.tracks.push({...f, number: this.found++, square: uprightSquare(f.points, about, f.square.angle)})
     return {faces: this.tracks, searched}
   }

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SURE_SCORE', 'SCORE_SCALE', 'UNSEEN', 'LEAST_EVIDENCE', 'MIN_IMAGE_SIDE', 'DRAW_STYLES', 'find_files', 'sigma_limits',
-           'face_evidence', 'box_crops', 'predict_boxes', 'picture_box', 'predict_photo', 'mesh_triangles',
-           'draw_faces', 'blur_faces', 'upright_crop', 'copy_names', 'write_jpeg', 'write_copies', 'predict_file']
+           'face_evidence', 'box_crops', 'predict_boxes', 'picture_box', 'predict_whole', 'predict_photo',
+           'mesh_triangles', 'draw_faces', 'blur_faces', 'upright_crop', 'copy_names', 'write_jpeg', 'write_copies',
+           'predict_file']
 
 # %% ../../nbs/inference/03_photos.ipynb #ebb92346
 import glob, os
@@ -129,12 +130,15 @@ def picture_box(
     side = max(h, w)
     return box_of_crop(((w - side)/2, (h - side)/2, side))
 
-def _filling_face(model, img, flip, refine, min_size, outline=False):
-    "The face of a picture that is a face crop, as a list; its score is NaN. Empty without such a face, or where the network knows no sigma."
-    kept, points, sigma = predict_boxes(model, img, [picture_box(img)], flip, refine)
-    if not kept or np.isnan(sigma).any(): return []
-    box = box_of_crop(crop_around_points(points[0], *model_scheme(model).crop))
-    return face_records([box], [np.nan], points, sigma, model_scheme(model), outline) if box[2] >= min_size else []
+def predict_whole(
+    model, img, flip=True, refine=True, # as of `predict_boxes`
+    min_size=0,                         # of its box, in pixels
+): # box (1, 4), score (1,) NaN, points (1, 68, 2) and sigma (1, 68); no rows without such a face, or where the network knows no sigma
+    "The face of a picture that is a face crop."
+    _, points, sigma = predict_boxes(model, img, [picture_box(img)], flip, refine)
+    boxes = np.reshape([box_of_crop(crop_around_points(p, *model_scheme(model).crop)) for p in points], (-1, 4))
+    good = (boxes[:, 2] >= min_size) & ~np.isnan(sigma).any(1)
+    return boxes[good], np.full(good.sum(), np.nan), points[good], sigma[good]
 
 # %% ../../nbs/inference/03_photos.ipynb #85478a42
 def _other_turns(img, detector, seen, min_score, min_size):
@@ -163,7 +167,7 @@ def predict_photo(
     boxes, five, scores = seen = find_faces(img, detector, min_score, min_size)
     kept, points, sigma = predict_boxes(model, img, boxes, flip, refine, five=five, scores=scores)
     if kept or not detector.any_rotation: return records(boxes[kept], scores[kept], points, sigma)
-    if not min_score and (face := _filling_face(model, img, flip, refine, min_size, outline)): return face
+    if not min_score and len((face := predict_whole(model, img, flip, refine, min_size))[0]): return records(*face)
     boxes, five, scores, turns = _other_turns(img, detector, seen, min_score, min_size)
     kept, points, sigma = predict_boxes(model, img, boxes, flip, refine, five=five, scores=scores, turns=turns)
     return records(boxes[kept], scores[kept], points, sigma)

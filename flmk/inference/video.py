@@ -23,7 +23,7 @@ from ..core.files import atomic_write, InputError
 from ..core.points import IBUG68
 from .faces import find_faces
 from .landmarks import Crop, max_sigma, mean_sigma, model_scheme, predict_crops, upright_square
-from .photos import predict_boxes, sigma_limits
+from .photos import predict_boxes, predict_whole, sigma_limits
 from .tables import face_records
 
 # %% ../../nbs/inference/04_video.ipynb #1bf21852
@@ -192,17 +192,19 @@ def _track_for(self:Tracker, square, t, limit):
 # %% ../../nbs/inference/04_video.ipynb #873ef793
 @patch
 def _search(self:Tracker, frame, t):
-    "Faces that a detector finds and no track follows."
+    "Faces that a detector finds and no track follows; where it sees none, the one that fills the frame."
     self.searched = t
     boxes, five, scores = find_faces(frame, self.detector, *self.least)
     kept, points, sigma = predict_boxes(self.model, frame, boxes, flip=False, five=five, scores=scores)
+    scores, limits = scores[kept], sigma_limits(self.model, len(boxes), scores, five)[kept]
+    if not kept and not self.tracks and self.detector.any_rotation and not self.least[0]:
+        _, scores, points, sigma = predict_whole(self.model, frame, flip=False, min_size=self.least[1])
+        limits = sigma_limits(self.model, len(points))
     squares = [upright_square(p, self.scheme)[0] for p in points]
     new = [i for i, s in enumerate(squares) if all(square_overlap(s, k.square) < .5 for k in self.tracks)]
-    # what was sure enough then is sure enough later
-    limits = np.maximum(sigma_limits(self.model, len(boxes), scores, five)[kept], max_sigma(self.model))
-    tracks = [self._track_for(squares[i], t, limits[i]) for i in new]
+    tracks = [self._track_for(squares[i], t, max(limits[i], max_sigma(self.model))) for i in new]    # what was sure enough then is so later
     self.tracks = self.tracks + tracks
-    return self._faces(points[new], sigma[new], tracks, scores[kept][new], t)
+    return self._faces(points[new], sigma[new], tracks, scores[new], t)
 
 # %% ../../nbs/inference/04_video.ipynb #666d3221
 @patch
