@@ -58,19 +58,17 @@ def scene_candidates(
     photos=None,     # of `read_photos`: more backdrops, and pictures that are searched in all four turns
     heads:int=300,   # rendered heads
     workers:int=1,   # processes that render them
-): # squares (m, S, S, 3) uint8, labels (m,) 0 or 1
+): # a generator of each picture's squares (m, S, S, 3) uint8 and labels (m,) 0 or 1
     "Faces and what a detector takes for them."
     sources = render_cutouts(heads, seed, workers=workers), render_backgrounds(max(heads//5, 1), seed)
-    found, labels = [], []
     for k in progress(range(n), label='scenes'):
         scene = compose_scene(np.random.default_rng([seed, k]), *sources, photos, size=320)
         squares, points = candidate_squares(model, detector, scene.image)
-        kinds = candidate_labels(points, scene)
-        found.append(squares[kinds >= 0]); labels.append(kinds[kinds >= 0])
+        labels = candidate_labels(points, scene)
+        yield squares[labels >= 0], labels[labels >= 0]
     for image in progress(opaque_pictures(photos) if photos else [], label='pictures'):
         squares, _ = candidate_squares(model, detector, image, range(4))
-        found.append(squares); labels.append(np.zeros(len(squares)))
-    return np.concatenate(found), np.concatenate(labels)
+        yield squares, np.zeros(len(squares), int)
 
 # %% ../nbs/22_presence.ipynb #3c3f8915
 def backdrop_candidates(
@@ -132,14 +130,14 @@ def add_presence(
     model = TorchPredictor(model_path)
     _check_learnable(model, model_path)
     detector = OnnxDetector(DETECTOR_ASSET, 1, threshold=CANDIDATE_SCORE)
-    squares, labels = scene_candidates(model, detector, scenes, seed, read_photos(photos, 640) if photos else None, heads, workers)
+    found = scene_candidates(model, detector, scenes, seed, read_photos(photos, 640) if photos else None, heads, workers)
+    features, labels = map(np.concatenate, zip(*((face_features(model, s), kinds) for s, kinds in found)))      # the squares would fill the memory
     fewest = min((labels == kind).sum() for kind in (0, 1))
     if fewest < 5: raise InputError(f'{len(labels)} candidates hold {fewest} of one kind, faces or others: give more --scenes')
-    features = face_features(model, squares)
     weights = fit_presence(features, labels)
-    said = face_presence(features, weights).numpy() > .5
+    said = face_presence(torch.from_numpy(features), weights).numpy() > .5
     right = [(said == kind)[labels == kind].mean()*100 for kind in (1, 0)]
-    print(f'{len(squares)} candidates: {right[0]:.1f} % of the faces have more than one half, {right[1]:.1f} % of the others less')
+    print(f'{len(labels)} candidates: {right[0]:.1f} % of the faces have more than one half, {right[1]:.1f} % of the others less')
     print(update_model(model_path, out, presence=weights))
 
 # %% ../nbs/22_presence.ipynb #ddfe8c40
