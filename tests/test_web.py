@@ -220,7 +220,7 @@ def test_four_turns(visit, tmp_path):
 
 
 def test_face_crop(visit, tmp_path):
-    "A face that fills the picture, and that the detector does not show: the same as Python's, within 0.5 px."
+    "A face that fills the picture, and that the detector does not show: the same as Python's, within 0.5 px, as a picture and as a frame."
     for k in range(400):
         image = render_face(77, k, 384)[0]
         faces = flmk.predict(image, 'small')
@@ -231,6 +231,10 @@ def test_face_crop(visit, tmp_path):
     page.set_input_files('#file', tmp_path/'crop.png')
     said(page, 'crop.png: 1 face')
     same_faces(page, faces, .5)
+    followed = page.evaluate('''async () => { const {Tracker} = await import('./net.js'), {width, height} = document.querySelector('canvas')
+        const {faces} = await new Tracker().step(document.querySelector('canvas').getContext('2d').getImageData(0, 0, width, height), 0)
+        return faces.map(f => f.points) }''')
+    assert np.abs(np.reshape(followed, (-1, 68, 2)) - faces[0].points).max() < .5
 
 
 def test_formats(visit, images):
