@@ -152,17 +152,6 @@ def read_model_file(
     return saved
 
 # %% ../nbs/15_model_file.ipynb #681f40af
-def _check_presence(path, saved, head):
-    "The file's weights of `face_presence`, or None; raises `InputError` where the network has another number of features."
-    weights, regions = saved.get('presence'), saved['scheme'].regions.values()
-    if weights is None: return None
-    fused, coarsest = getattr(head, 'channels', (0, 0))
-    if len(weights) == fused + coarsest + 1:               # of a file from before the regions were told apart: one mean over all points
-        weights = torch.cat([*(weights[:fused]*len(r)/saved['scheme'].n_points for r in regions), weights[fused:]])
-    if len(weights) != len(regions)*fused + coarsest + 1: raise InputError(f"{path} has a wrong 'presence', which is not of a {saved['model']}: calibrate it anew")
-    return weights
-
-# %% ../nbs/15_model_file.ipynb #7445e2b2
 def load_model(
     path, # file written by `save_model`
 ): # the model in evaluation mode, and a dict with all else that the file says
@@ -172,7 +161,8 @@ def load_model(
     except InputError as e: raise InputError(f'{path}: {e}') from None
     try: model.load_state_dict(saved.pop('state_dict'))
     except RuntimeError as e: raise InputError(f"{path} says it is {saved['model']} at {saved['img_size']} px with {saved['scheme'].n_points} points, but its weights are of another model") from e
-    saved['presence'] = _check_presence(path, saved, model.late)
+    n = getattr(model.late, 'n_features', 0)
+    if saved.get('presence') is not None and len(saved['presence']) != n + 1: raise InputError(f"{path} has a wrong 'presence', which is not of a {saved['model']}: calibrate it anew")
     return model.eval(), saved
 
 # %% ../nbs/15_model_file.ipynb #f22ba1c7

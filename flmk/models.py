@@ -178,7 +178,7 @@ class SoftArgmaxHead(nn.Module):
     ):
         super().__init__()
         conv = partial(Conv2dNormActivation, out_channels=width, norm_layer=_norm)
-        self.stages, self.finer, self.channels = nn.ModuleList(stages), finer, (width, channels[-1])   # of the fused and the coarsest map
+        self.stages, self.finer, self.n_features = nn.ModuleList(stages), finer, width + channels[-1]
         self.sides = nn.ModuleList(conv(c, kernel_size=1, activation_layer=None) for c in channels)
         depthwise = lambda: conv(width, kernel_size=5, groups=width, activation_layer=None)
         pointwise = lambda: conv(width, kernel_size=1, activation_layer=nn.Hardswish)

@@ -93,7 +93,7 @@ def face_features(
     "What the network sees in its inputs."
     net = model.model
     faces = (o.permute(0, 3, 1, 2).float() for o in torch.from_numpy(squares).split(bs))
-    return torch.cat([points_and_spread(net.model, (o - net.mean)/net.std, net.regions)[2] for o in faces])
+    return torch.cat([points_and_spread(net.model, (o - net.mean)/net.std)[2] for o in faces])
 
 # %% ../nbs/22_presence.ipynb #8b9b3ae5
 def fit_presence(
@@ -111,7 +111,7 @@ def fit_presence(
 def _check_learnable(model, path):
     "Raises `InputError` for a model whose presence rendered faces cannot teach."
     if model.scheme != IBUG68: raise InputError(f'rendered faces have the iBUG 68, {path} has {model.scheme.name}')
-    if not hasattr(model.model.model.late, 'channels'): raise InputError(f"a {model.info['model']} has no probability maps, and so no features at them: train one of the integral models")
+    if not hasattr(model.model.model.late, 'n_features'): raise InputError(f"a {model.info['model']} has no probability maps, and so no features at them: train one of the integral models")
 
 # %% ../nbs/22_presence.ipynb #4e7c72af
 CANDIDATE_SCORE = .15   # of a detector: half of what is asked later, for more and harder examples

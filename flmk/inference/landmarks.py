@@ -215,8 +215,10 @@ def model_scheme(
 def default_model(
     name=None, # one of MODEL_ASSETS
 ):
-    "The `OnnxPredictor` of a model inside the package; one for all."
-    return OnnxPredictor(MODEL_ASSETS[name])
+    "The `OnnxPredictor` of a model inside the package, one for all; the default one knows whom to ask for a second opinion."
+    model = OnnxPredictor(MODEL_ASSETS[name])
+    if name is None: model.second_opinion = partial(default_model, 'large')
+    return model
 
 # %% ../../nbs/inference/00_landmarks.ipynb #f9fc6602
 Crop = namedtuple('Crop', 'image square angle', defaults=[0.])   # an RGB image (height, width, 3) uint8; left, top, side of a square in its pixels; by how many radians it is turned about its middle, clockwise

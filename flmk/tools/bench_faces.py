@@ -10,6 +10,7 @@ __all__ = ['list_images', 'read_faces', 'turn_photo', 'load_model', 'load_search
 # %% ../../nbs/tools/10_bench_faces.ipynb #5869f722
 import json, subprocess, tempfile, time
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -65,8 +66,10 @@ def load_model(
     path=None, # landmark network, as of `load_predictor`
 ): # as of `load_predictor`
     "A landmark network, an ONNX file on one thread: a second one that waits in a spinning loop is paid for, too."
-    path = MODEL_ASSETS.get(path, path)
-    return OnnxPredictor(path, 1) if str(path).endswith('.onnx') else load_predictor(path)
+    default, path = path is None, MODEL_ASSETS.get(path, path)
+    model = OnnxPredictor(path, 1) if str(path).endswith('.onnx') else load_predictor(path)
+    if default: model.second_opinion = cache(partial(load_model, 'large'))
+    return model
 
 def load_search(
     name='rendered', # or haar, or a file, as of `FaceDetector`
