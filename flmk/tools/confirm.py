@@ -104,10 +104,10 @@ def photo_scores(
 ): # dict
     "Faces that `predict_photo` finds, and false ones."
     find = lambda image: [f.points for f in predict_photo(model, detector, image)]
-    share = lambda pairs: 100*np.mean([match_face(find(image), points) is not None for image, points in pairs])
+    share = lambda pairs: 100*np.mean([match_face(find(image), points) is not None for image, points in progress(pairs, len(pairs), 'faces')])
     row = {'found, upright %': share(faces), 'found, turned %': share([turn_photo(*f, k) for f in faces for k in (1, 2, 3)])}
     if crops: row['found, crops %'] = share(crops)
-    return row | {f'false in {len(others)}': sum(len(find(o)) for o in others)}
+    return row | {f'false in {len(others)}': sum(len(find(o)) for o in progress(others, len(others), 'others'))}
 
 # %% ../../nbs/tools/13_confirm.ipynb #5cdce736
 @cli
